@@ -1,0 +1,65 @@
+"""The emulated NeuronCore: run and trace NKI kernels on the CPU.
+
+Importing this package makes `import nki` resolve to `trnlab.emulator.nki` where AWS's package is absent. In a notebook:
+`%load_ext trnlab.emulator`.
+"""
+
+from typing import Any
+
+from trnlab.emulator import importer
+from trnlab.emulator.dtypes import DTYPES as DTYPES, DType as DType, as_dtype as as_dtype
+from trnlab.emulator.errors import (
+    ArgumentError as ArgumentError,
+    BackendError as BackendError,
+    BoundsError as BoundsError,
+    BufferError as BufferError,
+    CapacityError as CapacityError,
+    DtypeError as DtypeError,
+    EngineError as EngineError,
+    GenerationError as GenerationError,
+    KernelError as KernelError,
+    NotYetSupportedError as NotYetSupportedError,
+    PartitionError as PartitionError,
+    ShapeError as ShapeError,
+    SourceLocation as SourceLocation,
+    TensorLifetimeError as TensorLifetimeError,
+    TraceError as TraceError,
+    TrnlabError as TrnlabError,
+    UnwrittenOutputError as UnwrittenOutputError,
+    Violation as Violation,
+)
+from trnlab.emulator.launch import (
+    Kernel as Kernel,
+    Run as Run,
+    RunStats as RunStats,
+    jit as jit,
+    run as run,
+    simulate as simulate,
+    trace as trace,
+)
+from trnlab.emulator.numerics.microscaling_layout import (
+    dequantize_mx_host as dequantize_mx_host,
+    quantize_mx_host as quantize_mx_host,
+)
+from trnlab.emulator.program import Instruction as Instruction, Program as Program
+from trnlab.emulator.target import (
+    TARGETS as TARGETS,
+    Engine as Engine,
+    Feature as Feature,
+    Generation as Generation,
+    Target as Target,
+    get_target as get_target,
+)
+
+
+def load_ipython_extension(ipython: Any) -> None:
+    """`%load_ext trnlab.emulator`: kernels written in this notebook may `import nki`."""
+    importer.install()
+
+
+def unload_ipython_extension(ipython: Any) -> None:
+    """`%unload_ext trnlab.emulator`: `import nki` finds a real package again, or nothing."""
+    importer.uninstall()
+
+
+importer.install()

@@ -1,0 +1,206 @@
+"""The kernel's arguments and results: NumPy, JAX and torch arrays in, the same kind out.
+
+A tensor argument may stand anywhere in the positional and keyword arguments, inside tuples, lists and dicts; every
+other value passes through untouched. Results mirror what the kernel returned, tensors replaced by arrays.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import ml_dtypes
+import numpy as np
+
+from trnlab.emulator.dtypes import DType, as_dtype
+from trnlab.emulator.errors import ArgumentError, DtypeError
+from trnlab.emulator.source import fail
+
+Kind = Literal["numpy", "jax", "torch"]
+Array = np.ndarray[Any, Any]
+
+Bound = inspect.BoundArguments
+
+# torch has no NumPy bridge for these: they cross as words of the same width.
+_TORCH_NARROW = {
+    "torch.bfloat16": ("int16", ml_dtypes.bfloat16),
+    "torch.float8_e4m3fn": ("int8", ml_dtypes.float8_e4m3fn),
+    "torch.float8_e5m2": ("int8", ml_dtypes.float8_e5m2),
+    "torch.float8_e8m0fnu": ("int8", ml_dtypes.float8_e8m0fnu),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TensorArgument:
+    """One tensor argument: where it stands ("x", "weights[0]"), its kind, the object, and its NKI dtype and shape.
+
+    JAX's tracers and `jax.ShapeDtypeStruct` are of kind "jax", without values.
+    """
+
+    name: str
+    kind: Kind
+    value: Any
+    dtype: DType
+    shape: tuple[int, ...]
+
+    @property
+    def abstract(self) -> bool:
+        """Whether it is a JAX tracer, which gets its values later."""
+        return isinstance(self.value, jax.core.Tracer)
+
+    @property
+    def shape_only(self) -> bool:
+        """Whether it only says a shape and a dtype."""
+        return isinstance(self.value, jax.ShapeDtypeStruct)
+
+    def as_numpy(self) -> Array:
+        """The argument's elements as a NumPy array of the dtype's storage type."""
+        array = _torch_to_numpy(self.value) if self.kind == "torch" else np.asarray(self.value)
+        return array.view(np.uint8) if array.dtype == np.bool_ else array
+
+
+def _torch() -> Any:
+    return sys.modules.get("torch")
+
+
+def kind_of(value: Any) -> Kind | None:
+    """Which framework's array the value is; None when it is no array."""
+    if isinstance(value, np.ndarray):
+        return "numpy"
+    if isinstance(value, (jax.Array, jax.ShapeDtypeStruct)):
+        return "jax"
+    torch = _torch()
+    return "torch" if torch is not None and isinstance(value, torch.Tensor) else None
+
+
+def describe(name: str, value: Any) -> TensorArgument | None:
+    """The value as a tensor argument; None when it is no array.
+
+    Raises:
+        DtypeError: an array of a dtype NKI does not have (64-bit types, complex numbers).
+        ArgumentError: a zero-dimensional array, which NKI has no tensor for.
+    """
+    kind = kind_of(value)
+    if kind is None:
+        return None
+    dtype = _argument_dtype(name, value, kind)
+    shape = tuple(int(n) for n in value.shape)
+    if not shape or 0 in shape:
+        fail(
+            ArgumentError,
+            "kernel argument",
+            operand=name,
+            found=f"an array of shape {shape}",
+            allowed="a Python number, or an array with one dimension or more, none of them empty",
+        )
+    return TensorArgument(name, kind, value, dtype, shape)
+
+
+def _argument_dtype(name: str, value: Any, kind: Kind) -> DType:
+    found = str(value.dtype).removeprefix("torch.") if kind == "torch" else value.dtype
+    try:
+        return as_dtype(found)
+    except TypeError as error:
+        fail(
+            DtypeError,
+            "kernel argument",
+            operand=name,
+            found=f"an array of {value.dtype}",
+            allowed=str(error).partition("; NKI has ")[2],
+        )
+
+
+def _torch_to_numpy(tensor: Any) -> Array:
+    tensor = tensor.detach().cpu().contiguous()
+    narrow = _TORCH_NARROW.get(str(tensor.dtype))
+    if narrow is None:
+        return np.asarray(tensor.numpy())
+    word, dtype = narrow
+    words: Array = tensor.view(getattr(_torch(), word)).numpy()
+    return words.view(dtype)
+
+
+def _to_torch(array: Array) -> Any:
+    torch = _torch()
+    for name, (word, dtype) in _TORCH_NARROW.items():
+        if array.dtype == np.dtype(dtype):
+            words = torch.from_numpy(np.ascontiguousarray(array).view(word))
+            return words.view(getattr(torch, name.removeprefix("torch.")))
+    return torch.from_numpy(np.ascontiguousarray(array))
+
+
+def to_kind(array: Any, dtype: DType, kind: Kind) -> Any:
+    """A result as an array of the asked kind; `nl.bool_` results become booleans.
+
+    Raises:
+        DtypeError: torch has no dtype for it.
+    """
+    if kind == "jax":
+        result = jnp.asarray(array)
+        return result.astype(jnp.bool_) if dtype == "bool" else result
+    plain = np.asarray(array)
+    if dtype == "bool":
+        plain = plain.astype(np.bool_)
+    elif not plain.flags.writeable:  # a window on a JAX array; the caller's results are the caller's to change
+        plain = plain.copy()
+    if kind == "numpy":
+        return plain
+    try:
+        return _to_torch(plain)
+    except TypeError:
+        fail(DtypeError, "kernel result", found=f"{dtype} as a torch tensor", allowed="a dtype that torch has")
+
+
+def common_kind(arguments: list[TensorArgument]) -> Kind:
+    """The kind results take: torch or JAX if any argument is of it, NumPy otherwise."""
+    kinds = {argument.kind for argument in arguments}
+    return "torch" if "torch" in kinds else "jax" if "jax" in kinds else "numpy"
+
+
+def bind(kernel: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Bound:
+    """The arguments by the kernel's parameter names, defaults included.
+
+    Raises:
+        ArgumentError: a missing or unknown argument, or too many; the text shows what the kernel takes.
+    """
+    signature = inspect.signature(function)
+    try:
+        bound = signature.bind(*args, **kwargs)
+    except TypeError as error:
+        near = [
+            match
+            for name in kwargs.keys() - signature.parameters
+            for match in get_close_matches(name, signature.parameters, 1)
+        ]
+        meant = f"; did you mean {near[0]}?" if near else ""
+        fail(ArgumentError, f"kernel {kernel}", found=str(error), allowed=f"{kernel}{signature}{meant}")
+    bound.apply_defaults()
+    return bound
+
+
+def map_arguments(bound: Bound, change: Callable[[str, Any], Any]) -> Bound:
+    """The arguments with `change(name, leaf)` applied to everything in them; names start with the parameter's."""
+    changed: dict[str, Any] = {}
+    for name, value in bound.arguments.items():
+        if bound.signature.parameters[name].kind is inspect.Parameter.VAR_KEYWORD:
+            changed[name] = {key: map_tensors(item, key, change) for key, item in value.items()}
+        else:
+            changed[name] = map_tensors(value, name, change)
+    return inspect.BoundArguments(bound.signature, changed)
+
+
+def map_tensors(value: Any, name: str, change: Callable[[str, Any], Any]) -> Any:
+    """The value with `change(name, leaf)` applied to everything inside its tuples, lists and dicts."""
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*(map_tensors(v, f"{name}.{f}", change) for f, v in zip(value._fields, value, strict=True)))
+    if isinstance(value, (tuple, list)):
+        return type(value)(map_tensors(item, f"{name}[{position}]", change) for position, item in enumerate(value))
+    if isinstance(value, dict):
+        return {key: map_tensors(item, f"{name}[{key!r}]", change) for key, item in value.items()}
+    return change(name, value)

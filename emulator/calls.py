@@ -1,0 +1,256 @@
+"""One kernel call: bind the arguments, trace, check, execute, collect the results."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from trnlab.emulator import arguments
+from trnlab.emulator.arguments import TensorArgument
+from trnlab.emulator.backends import lowering
+from trnlab.emulator.backends.addressing import element_grid
+from trnlab.emulator.backends.compiled import compile_program
+from trnlab.emulator.backends.reference import Print, Reference
+from trnlab.emulator.check.capacity import Occupancy, check_capacity
+from trnlab.emulator.errors import ArgumentError, BufferError, TensorLifetimeError, TraceError, UnwrittenOutputError
+from trnlab.emulator.memory import HBM_REGIONS, MemoryRegion
+from trnlab.emulator.numerics.microscaling import ScaleRule
+from trnlab.emulator.program import Program
+from trnlab.emulator.source import fail
+from trnlab.emulator.target import Target
+from trnlab.emulator.tensor import NkiTensor
+from trnlab.emulator.trace import Executor, Trace
+
+Mode = Literal["reference", "compiled"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What one execution of a call gave."""
+
+    outputs: Any
+    program: Program
+    occupancy: Occupancy
+    trace_seconds: float
+    execute_seconds: float
+
+
+class Call:
+    """A kernel function with its arguments on a target; `tensors` are the tensor arguments in order.
+
+    Raises:
+        ArgumentError: arguments that the kernel does not take; `mx_scale_rule` is not the value of a `ScaleRule`.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        target: Target,
+        *,
+        mx_scale_rule: str = ScaleRule.NKI.value,
+    ) -> None:
+        rules = [rule.value for rule in ScaleRule]
+        if mx_scale_rule not in rules:
+            fail(ArgumentError, "run", operand="mx_scale_rule", found=repr(mx_scale_rule), allowed=" or ".join(rules))
+        self.mx_scale_rule = mx_scale_rule
+        self.function = function
+        self.name = getattr(function, "__name__", type(function).__name__)
+        self.bound = arguments.bind(self.name, function, args, kwargs)
+        self.target = target
+        self.tensors: list[TensorArgument] = []
+        arguments.map_arguments(self.bound, self._note)
+        self.kind = arguments.common_kind(self.tensors)
+
+    def _note(self, name: str, value: Any) -> None:
+        found = arguments.describe(name, value)
+        if found is not None:
+            self.tensors.append(found)
+
+    def trace(self) -> Program:
+        """The program, without executing it."""
+        return self._trace(None, with_values=False)[0]
+
+    def execute(self, mode: Mode, on_print: Print) -> Outcome:
+        """Trace and check the call, execute it in the mode, and return its results.
+
+        Raises:
+            ArgumentError: an argument without values, or one that is written and cannot be.
+            UnwrittenOutputError: a kernel whose only results would be changes to JAX arrays, which cannot change.
+        """
+        self._require_values()
+        started = time.perf_counter()
+        executor = Reference(self.target, on_print) if mode == "reference" else None
+        program, inputs, returned = self._trace(executor, with_values=mode == "reference")
+        self._require_results(program)
+        occupancy = check_capacity(program, self.target)
+        traced = time.perf_counter()
+        if mode == "reference":
+            values = {n: t.numpy_view() for n, t in zip(program.inputs, inputs, strict=True)}
+            outputs = self._collect(returned, lambda tensor: tensor.numpy_view())
+        else:
+            values = self._run_compiled(program, on_print)
+            outputs = self._collect(returned, lambda tensor: _view_of(tensor, values))
+        self._write_back(program, values)
+        finished = time.perf_counter()
+        return Outcome(
+            outputs=outputs,
+            program=program,
+            occupancy=occupancy,
+            trace_seconds=traced - started,
+            execute_seconds=finished - traced,
+        )
+
+    def _require_values(self) -> None:
+        for argument in self.tensors:
+            if argument.shape_only:
+                allowed = "an array; trace(kernel, ...) is what takes shapes alone"
+                fail(
+                    ArgumentError,
+                    f"kernel {self.name}",
+                    operand=argument.name,
+                    found=repr(argument.value),
+                    allowed=allowed,
+                )
+
+    def _require_results(self, program: Program) -> None:
+        by_number = dict(zip(program.inputs, self.tensors, strict=True))
+        written = [by_number[number] for number in program.mutated_inputs]
+        if not program.outputs and all(argument.kind == "jax" for argument in written):
+            fail(
+                UnwrittenOutputError,
+                f"kernel {self.name}",
+                operand="return value",
+                found=f"nothing returned, and only JAX arrays written ({', '.join(a.name for a in written)})",
+                allowed="a kernel that returns what it wrote: JAX arrays cannot change in place",
+            )
+        for argument in written:
+            if argument.kind == "numpy" and not argument.value.flags.writeable:
+                found, allowed = "a read-only numpy array that the kernel writes", "a writeable array"
+                fail(ArgumentError, f"kernel {self.name}", operand=argument.name, found=found, allowed=allowed)
+            if argument.kind != "jax" and any(other.abstract for other in self.tensors):
+                found = f"a {argument.kind} array written in place under a JAX transformation"
+                allowed = "a JAX array, and a kernel that returns what it wrote"
+                fail(ArgumentError, f"kernel {self.name}", operand=argument.name, found=found, allowed=allowed)
+
+    # -- tracing ----------------------------------------------------------------------------------------------------
+
+    def _trace(self, executor: Executor | None, *, with_values: bool) -> tuple[Program, list[NkiTensor], Any]:
+        trace = Trace(self.name, self.target, executor, scale_rule=self.mx_scale_rule)
+        inputs: list[NkiTensor] = []
+        remaining = iter(self.tensors)
+
+        def allocate(name: str, value: Any) -> Any:
+            if arguments.kind_of(value) is None:
+                return value
+            argument = next(remaining)
+            contents = argument.as_numpy() if with_values else None
+            inputs.append(
+                trace.allocate(
+                    argument.shape,
+                    argument.dtype,
+                    MemoryRegion.private_hbm,
+                    name=name,
+                    kind="input",
+                    contents=contents,
+                    subject="kernel argument",
+                )
+            )
+            return inputs[-1]
+
+        with trace.opened():
+            bound = arguments.map_arguments(self.bound, allocate)
+            returned = self.function(*bound.args, **bound.kwargs)
+            outputs = self._check_results(trace, inputs, returned)
+            program = trace.program(inputs, outputs)
+        return program, inputs, returned
+
+    def _check_results(self, trace: Trace, inputs: list[NkiTensor], returned: Any) -> list[NkiTensor]:
+        """The tensors returned, each in HBM and written.
+
+        Raises:
+            BufferError: an on-chip tensor.  ArgumentError: something that is not a tensor.
+            TensorLifetimeError: a tensor of another kernel call.  TraceError: a view with a run-time address.
+            UnwrittenOutputError: a tensor nothing wrote, or a kernel that returns and writes nothing.
+        """
+        outputs: list[NkiTensor] = []
+        subject = f"kernel {trace.kernel}"
+
+        def take(name: str, value: Any) -> None:
+            if value is None:
+                return
+            if not isinstance(value, NkiTensor):
+                found = f"{type(value).__name__} {value!r}"
+                fail(
+                    ArgumentError,
+                    subject,
+                    operand="return value",
+                    found=found,
+                    allowed="tensors, in tuples, lists, dicts",
+                )
+            if value.buffer not in HBM_REGIONS:
+                found, allowed = value.describe(), "a tensor in HBM (buffer=nl.shared_hbm), which the caller can read"
+                fail(BufferError, subject, operand="return value", found=found, allowed=allowed)
+            if value._allocation.owner is not trace:
+                found = f"{value.describe()}, which belongs to another kernel call"
+                fail(TensorLifetimeError, subject, operand="return value", found=found, allowed="a tensor of this call")
+            if value.is_indirect():
+                found, allowed = f"{value.describe()}, a view with a run-time address", "a view with a known address"
+                fail(TraceError, subject, operand="return value", found=found, allowed=allowed)
+            is_input = any(value._allocation is tensor._allocation for tensor in inputs)
+            if not is_input and not trace.was_written(value):
+                found = f"{value.describe()}, which no instruction wrote"
+                fail(UnwrittenOutputError, subject, operand="return value", found=found, allowed="a tensor it wrote")
+            outputs.append(value)
+
+        arguments.map_tensors(returned, "result", take)
+        if not outputs and not any(trace.was_written(tensor) for tensor in inputs):
+            found, allowed = "no tensor returned and no argument written", "a kernel that returns or writes a tensor"
+            fail(UnwrittenOutputError, subject, operand="return value", found=found, allowed=allowed)
+        return outputs
+
+    # -- results ----------------------------------------------------------------------------------------------------
+
+    def _collect(self, returned: Any, read: Callable[[NkiTensor], Any]) -> Any:
+        def convert(name: str, value: Any) -> Any:
+            if value is None:
+                return None
+            array = read(value)
+            owned = array.copy() if isinstance(array, np.ndarray) else array
+            return arguments.to_kind(owned, value.dtype, self.kind)
+
+        return arguments.map_tensors(returned, "result", convert)
+
+    def _run_compiled(self, program: Program, on_print: Print) -> dict[int, Any]:
+        """Values of the outputs and of the inputs written, by buffer number."""
+        compiled = compile_program(program, self.target, on_print)
+        inputs = [argument.value if argument.kind == "jax" else argument.as_numpy() for argument in self.tensors]
+        return compiled(inputs)
+
+    def _write_back(self, program: Program, values: Mapping[int, Any]) -> None:
+        """Update NumPy and torch arguments that the kernel wrote; JAX arrays cannot change."""
+        by_number = dict(zip(program.inputs, self.tensors, strict=True))
+        for number in program.mutated_inputs:
+            argument = by_number[number]
+            if argument.kind == "numpy":
+                argument.value[...] = np.asarray(values[number]).view(argument.value.dtype)
+            elif argument.kind == "torch":
+                argument.value.copy_(arguments.to_kind(values[number], argument.dtype, "torch"))
+
+
+def _view_of(tensor: NkiTensor, values: Mapping[int, Any]) -> jax.Array:
+    """The elements of a returned view, from its buffer's value."""
+    buffer = tensor._allocation.buffer
+    array: jax.Array = values[buffer.number]
+    if (tensor.shape, tensor.dtype, tensor.offset) == (buffer.shape, buffer.dtype, 0) and tensor.is_contiguous():
+        return array
+    words = lowering.resized(lowering.to_words(array).reshape(-1), tensor.dtype.itemsize)
+    taken = jnp.take(words, tensor.offset + element_grid(tensor.shape, tensor.strides), axis=0)
+    return lowering.to_elements(taken, tensor.dtype)

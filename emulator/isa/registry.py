@@ -1,0 +1,251 @@
+"""What an instruction is: facts in a decorator, meaning in a body, together one `InstructionSpec`.
+
+    @instruction(
+        engines=(Engine.VECTOR, Engine.GPSIMD),
+        operands=(writes("dst"), reads("data1"), reads("data2")),
+        attributes=("op",),
+        limits=(SameElements("dst", "data1", "data2"), ...),
+        source="NKI reference, nisa.tensor_tensor",
+    )
+    def tensor_tensor(data1, data2, *, op):
+        \"\"\"dst = data1 <op> data2, element by element.\"\"\"
+
+A body is pure JAX. It names what it wants: an operand it reads arrives as an array, an operand that is only
+written arrives as a `jax.ShapeDtypeStruct`, an operand left out arrives as None, attributes and immediates arrive by
+name; `dtypes` (the DType of each operand present, by name) and `math` (see below) arrive when asked for. It returns
+one array per written operand that is present, in operand order. Reading through views, casting on write and the
+overflow policy belong to the executor (`backends.semantics`), never to a body.
+
+How a body sees its operands follows from two facts of the spec:
+
+math    "float32": operands are widened to float32, results are sealed and rounded to the destination's dtype.
+        "raw": operands and results are storage elements, untouched. A function of the call chooses between them.
+layout  "flat": on-chip operands are [partitions, elements per partition]. "view": operands keep their view's shape.
+moves   the body returns its one source, element order kept: where its math is raw an executor may move bytes instead.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any, Literal, Protocol
+
+from trnlab.emulator.dtypes import DTYPES, DType
+from trnlab.emulator.errors import KernelError
+from trnlab.emulator.memory import ON_CHIP_REGIONS, MemoryRegion
+from trnlab.emulator.program import Access
+from trnlab.emulator.target import Engine, Feature, Generation, Target
+
+Math = Literal["float32", "raw"]
+Layout = Literal["flat", "view"]
+
+SBUF = frozenset({MemoryRegion.sbuf})
+PSUM = frozenset({MemoryRegion.psum})
+ON_CHIP = frozenset(ON_CHIP_REGIONS)
+HBM = frozenset({MemoryRegion.private_hbm, MemoryRegion.shared_hbm})
+DMA_REACH = SBUF | HBM
+REGISTER = frozenset({MemoryRegion.register})
+
+ANY_DTYPE = frozenset(DTYPES)
+UNPACKED_DTYPES = frozenset(dtype for dtype in DTYPES if not dtype.is_packed)
+PACKED_DTYPES = frozenset(dtype for dtype in DTYPES if dtype.is_packed)
+INTEGER_DTYPES = frozenset(dtype for dtype in DTYPES if dtype.is_integer)
+FLOAT_DTYPES = frozenset(dtype for dtype in DTYPES if dtype.is_float)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operand:
+    """The facts of one operand.
+
+    immediate:     may be a compile-time number instead of a tensor
+    optional:      may be left out (None)
+    per_partition: one element in each partition, broadcast along the free dimension
+    quadrant_offsets: start partitions allowed inside a quadrant of 32 beyond 0 (MX scale tiles)
+    update_if:     the attribute that, where it holds, makes this written operand one that is read as well
+    """
+
+    name: str
+    access: Access
+    regions: frozenset[MemoryRegion] = ON_CHIP
+    dtypes: frozenset[DType] = UNPACKED_DTYPES
+    immediate: bool = False
+    optional: bool = False
+    per_partition: bool = False
+    quadrant_offsets: tuple[int, ...] = (0,)
+    update_if: str = ""
+
+    def access_in(self, attributes: Mapping[str, Any]) -> Access:
+        """How a call with these attributes uses the operand."""
+        return "update" if self.update_if and attributes[self.update_if] else self.access
+
+
+def reads(name: str, **facts: Any) -> Operand:
+    """An operand the instruction reads."""
+    return Operand(name=name, access="read", **facts)
+
+
+def writes(name: str, **facts: Any) -> Operand:
+    """An operand the instruction writes; its old content does not matter."""
+    return Operand(name=name, access="write", **facts)
+
+
+def updates(name: str, **facts: Any) -> Operand:
+    """An operand the instruction reads and writes."""
+    return Operand(name=name, access="update", **facts)
+
+
+@dataclass(frozen=True, slots=True)
+class OperandView:
+    """An operand of one call, as limits, engine rules and costs see it."""
+
+    name: str
+    access: Access
+    region: MemoryRegion
+    dtype: DType
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    indirect: str = ""  # "scalar" or "vector" where a run-time offset takes part
+
+    @property
+    def partitions(self) -> int:
+        """Size of the partition dimension."""
+        return self.shape[0]
+
+    @property
+    def free_elements(self) -> int:
+        """Elements per partition."""
+        return prod(self.shape[1:])
+
+    @property
+    def elements(self) -> int:
+        """Elements in all."""
+        return prod(self.shape)
+
+    def __str__(self) -> str:
+        return f"{self.dtype}{list(self.shape)} in {self.region.value}"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One use of an instruction: its operands, attributes and engine on one target; no offsets, no values.
+
+    immediates: names of the operands given as numbers
+    """
+
+    opcode: str
+    operands: Mapping[str, OperandView]
+    attributes: Mapping[str, Any]
+    target: Target
+    engine: Engine | None = None
+    immediates: tuple[str, ...] = ()
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.operands
+
+    def __getitem__(self, name: str) -> OperandView:
+        return self.operands[name]
+
+    def present(self, *names: str) -> list[OperandView]:
+        """Those of the named operands that are tensors in this call."""
+        return [self.operands[name] for name in names if name in self.operands]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Breach:
+    """How a call breaks a limit: the error's class and the parts of its `Violation`."""
+
+    error: type[KernelError]
+    found: str
+    allowed: str
+    operand: str = ""
+    source: str = ""
+
+
+class Limit(Protocol):
+    """A documented limit of an instruction, as data that can judge a call."""
+
+    def check(self, call: Call) -> Breach | None:
+        """None when the call keeps the limit."""
+        ...
+
+
+EngineRule = Callable[[Call], Engine]
+MathRule = Callable[[Call], Math]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstructionSpec:
+    """One entry of the catalogue."""
+
+    name: str
+    engines: tuple[Engine, ...]
+    operands: tuple[Operand, ...]
+    attributes: tuple[str, ...]
+    immediates: tuple[str, ...]
+    limits: tuple[Limit, ...]
+    since: Generation
+    feature: Feature | None
+    math: Math | MathRule
+    layout: Layout
+    moves: bool
+    choose_engine: EngineRule
+    body: Callable[..., Any]
+    wants: frozenset[str]
+    source: str
+    assumptions: tuple[str, ...] = field(default=())
+
+    @property
+    def formula(self) -> str:
+        """The first line of the body's docstring."""
+        return (inspect.getdoc(self.body) or "").partition("\n")[0]
+
+    def math_of(self, call: Call) -> Math:
+        """How operands reach the body in this call."""
+        return self.math(call) if callable(self.math) else self.math
+
+    def operand(self, name: str) -> Operand:
+        """The facts of the named operand."""
+        return next(operand for operand in self.operands if operand.name == name)
+
+
+def instruction(
+    *,
+    engines: tuple[Engine, ...],
+    operands: tuple[Operand, ...],
+    source: str,
+    attributes: tuple[str, ...] = (),
+    immediates: tuple[str, ...] = (),
+    limits: tuple[Limit, ...] = (),
+    since: Generation = Generation.V2,
+    feature: Feature | None = None,
+    math: Math | MathRule = "float32",
+    layout: Layout = "flat",
+    moves: bool = False,
+    choose_engine: EngineRule | None = None,
+    assumptions: tuple[str, ...] = (),
+) -> Callable[[Callable[..., Any]], InstructionSpec]:
+    """Join the facts given here with the decorated body into the catalogue entry of the body's name."""
+
+    def build(body: Callable[..., Any]) -> InstructionSpec:
+        return InstructionSpec(
+            name=body.__name__,
+            engines=engines,
+            operands=operands,
+            attributes=attributes,
+            immediates=immediates,
+            limits=limits,
+            since=since,
+            feature=feature,
+            math=math,
+            layout=layout,
+            moves=moves,
+            choose_engine=choose_engine or (lambda call: engines[0]),
+            body=body,
+            wants=frozenset(inspect.signature(body).parameters),
+            source=source,
+            assumptions=assumptions,
+        )
+
+    return build

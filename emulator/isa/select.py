@@ -1,0 +1,108 @@
+"""Vector Engine instructions that choose between two values for each element, with a running maximum."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+from trnlab.emulator import dtypes
+from trnlab.emulator.isa.accumulator import ACCUMULATOR, ASSUMPTIONS, FLOAT32, with_accumulator
+from trnlab.emulator.isa.limits import AttributeIn, NotAllIn, SameFree, SamePartitions
+from trnlab.emulator.isa.operators import COMPARISONS, REFERENCE, apply
+from trnlab.emulator.isa.registry import FLOAT_DTYPES, UNPACKED_DTYPES, instruction, reads, writes
+from trnlab.emulator.memory import MemoryRegion
+from trnlab.emulator.target import Engine, Feature, Generation
+
+FP32_MIN: Final = -dtypes.float32.format.max
+"""The only value that range_select can write where the comparison fails."""
+
+INDEX_MAX: Final = 2**24
+"""range_select compares indices in float32, which holds every integer up to here."""
+
+
+@instruction(
+    engines=(Engine.VECTOR,),
+    since=Generation.V3,
+    feature=Feature.RANGE_SELECT,
+    operands=(
+        writes("dst"),
+        reads("on_true_tile", dtypes=FLOAT_DTYPES),
+        reads("bound0", dtypes=FLOAT32, per_partition=True),
+        reads("bound1", dtypes=FLOAT32, per_partition=True),
+        writes("reduce_res", optional=True, per_partition=True),
+        ACCUMULATOR,
+    ),
+    attributes=("comp_op0", "comp_op1", "reduce_cmd", "reduce_op"),
+    immediates=("range_start",),
+    limits=(
+        AttributeIn("comp_op0", COMPARISONS, source=REFERENCE + "range_select"),
+        AttributeIn("comp_op1", COMPARISONS, source=REFERENCE + "range_select"),
+        AttributeIn("reduce_op", ("maximum",), source=REFERENCE + "range_select"),
+        AttributeIn("reduce_cmd", ("idle", "reset", "reduce", "reset_reduce")),
+        SamePartitions("on_true_tile", "dst", "bound0", "bound1", "reduce_res"),
+        SameFree("on_true_tile", "dst"),
+    ),
+    source=REFERENCE + "range_select",
+    assumptions=(*ASSUMPTIONS, "load_reduce is refused: the instruction has no operand to load the registers from"),
+)
+def range_select(
+    on_true_tile: Array,
+    bound0: Array,
+    bound1: Array,
+    reduce_res: jax.ShapeDtypeStruct | None,
+    accumulator: Array | None,
+    range_start: Array,
+    comp_op0: str,
+    comp_op1: str,
+    reduce_cmd: str,
+    reduce_op: str,
+) -> tuple[Array, ...]:
+    """dst = on_true_tile where range_start + i <comp_op0> bound0 and <comp_op1> bound1, else FP32_MIN; max of a row."""
+    index = range_start + lax.broadcasted_iota(jnp.int32, on_true_tile.shape, 1).astype(jnp.float32)
+    is_inside = (apply(comp_op0, index, bound0) != 0) & (apply(comp_op1, index, bound1) != 0)
+    result = jnp.where(is_inside, on_true_tile, jnp.float32(FP32_MIN))
+    return with_accumulator(result, reduce_res, accumulator, reduce_op, reduce_cmd)
+
+
+_PREDICATES: Final = frozenset({dtypes.int8, dtypes.uint8, dtypes.int16, dtypes.uint16, dtypes.bool_})
+_ON_TRUE: Final = UNPACKED_DTYPES - {dtypes.tfloat32, dtypes.int32, dtypes.uint32}
+
+
+@instruction(
+    engines=(Engine.VECTOR,),
+    operands=(
+        writes("dst"),
+        reads("predicate", dtypes=_PREDICATES),
+        reads("on_true", dtypes=_ON_TRUE),
+        reads("on_false", immediate=True, per_partition=True),
+        writes("reduce_res", dtypes=FLOAT_DTYPES, optional=True, per_partition=True),
+        ACCUMULATOR,
+    ),
+    attributes=("reduce_cmd", "reduce_op", "reverse_pred"),
+    limits=(
+        AttributeIn("reduce_op", ("maximum",), source=REFERENCE + "select_reduce"),
+        AttributeIn("reduce_cmd", ("idle", "reduce", "reset_reduce")),
+        SamePartitions("on_true", "dst", "predicate", "on_false", "reduce_res"),
+        SameFree("on_true", "dst", "predicate"),
+        NotAllIn(MemoryRegion.psum, ("on_true", "predicate"), source=REFERENCE + "select_reduce"),
+    ),
+    source=REFERENCE + "select_reduce",
+    assumptions=(*ASSUMPTIONS, "a predicate of dtype bool, which is stored as uint8, is taken as uint8"),
+)
+def select_reduce(
+    predicate: Array,
+    on_true: Array,
+    on_false: Array,
+    reduce_res: jax.ShapeDtypeStruct | None,
+    accumulator: Array | None,
+    reduce_cmd: str,
+    reduce_op: str,
+    reverse_pred: bool,
+) -> tuple[Array, ...]:
+    """dst = on_true where predicate is not zero (is zero, when reversed), else on_false; the maximum of each row."""
+    is_true = (predicate == 0) if reverse_pred else (predicate != 0)
+    result = jnp.where(is_true, on_true, on_false)
+    return with_accumulator(result, reduce_res, accumulator, reduce_op, reduce_cmd)

@@ -1,0 +1,1 @@
+"""Pure functions on arrays: casts, operators, folds, activations, and the microscaled formats."""

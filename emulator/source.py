@@ -1,0 +1,65 @@
+"""Where in the user's kernel we are, and the one way to raise a `KernelError`."""
+
+from __future__ import annotations
+
+import contextlib
+import linecache
+import os
+import sys
+from types import CodeType, FrameType
+from typing import NoReturn
+
+from trnlab.emulator.errors import KernelError, SourceLocation, Violation
+
+# Where code is not the user's: the emulator, and contextlib, which calls back into the emulator's context managers.
+_INTERNAL = (os.path.dirname(os.path.abspath(__file__)) + os.sep, contextlib.contextmanager.__code__.co_filename)
+_internal: dict[CodeType, bool] = {}  # pure cache: does this code object belong to the emulator?
+
+
+def caller_frame(depth: int = 1) -> FrameType:
+    """The innermost frame on the stack that is not the emulator's own code."""
+    frame: FrameType = sys._getframe(depth)
+    while True:
+        code = frame.f_code
+        internal = _internal.get(code)
+        if internal is None:
+            internal = _internal[code] = code.co_filename.startswith(_INTERNAL)
+        if not internal or frame.f_back is None:
+            return frame
+        frame = frame.f_back
+
+
+def location_of(file: str, line: int, function: str) -> SourceLocation:
+    """The location with the text of its line, when the file can be read."""
+    return SourceLocation(file, line, function, linecache.getline(file, line).strip())
+
+
+def caller() -> SourceLocation:
+    """The user's source line that led here."""
+    frame = caller_frame(2)
+    code = frame.f_code
+    return location_of(code.co_filename, frame.f_lineno, code.co_qualname)
+
+
+def fail(
+    error: type[KernelError],
+    subject: str,
+    *,
+    found: str,
+    allowed: str,
+    operand: str = "",
+    generation: str = "",
+    source: str = "",
+) -> NoReturn:
+    """Raise `error` with a `Violation` that points at the user's line."""
+    raise error(
+        Violation(
+            subject=subject,
+            operand=operand,
+            found=found,
+            allowed=allowed,
+            generation=generation,
+            location=caller(),
+            source=source,
+        )
+    )

@@ -1,0 +1,196 @@
+"""NkiTensor: a strided view (access pattern) over a buffer; slicing, reshaping, broadcasting, indirection.
+
+View algebra that only needs the (shape, strides) pair lives in `view_algebra`. The class is built up in steps: what a
+view is (`tensor_base`), which elements it keeps (`tensor_indexing`), under which dimensions (`tensor_reshaping`); this
+file adds explicit access patterns, other dtypes, and values.
+
+Source: NKI reference, nki.language.NkiTensor; NKI guide "Access Patterns" (nki-aps).
+"""
+
+from __future__ import annotations
+
+from operator import index
+from typing import Any
+
+import numpy as np
+
+from trnlab.emulator import view_algebra as algebra
+from trnlab.emulator.dtypes import DType, as_dtype
+from trnlab.emulator.errors import (
+    ArgumentError,
+    BoundsError,
+    BufferError,
+    NotYetSupportedError,
+    TensorLifetimeError,
+    TraceError,
+)
+from trnlab.emulator.memory import HBM_REGIONS
+from trnlab.emulator.runtime_index import DynamicSlice, Indirection, NKIObject, VirtualRegister
+from trnlab.emulator.source import fail
+from trnlab.emulator.tensor_reshaping import Reshaping
+
+__all__ = ["DynamicSlice", "Indirection", "NKIObject", "NkiTensor", "VirtualRegister"]
+
+
+class NkiTensor(Reshaping):
+    """NKI tensor with shape-based view operations; every operation returns a view of the same storage."""
+
+    __slots__ = ()
+
+    def vector_select(self, dim: int, vector_offset: NkiTensor) -> NkiTensor:
+        """Partition p reads row `vector_offset[p]` of dimension 0; HBM tensors only.
+
+        Raises:
+            BufferError: the tensor is on chip.  ArgumentError: dim is not 0, or the index tensor's shape is not (P, 1).
+        """
+        if dim != 0:
+            self._fail("vector_select", f"dim={dim}", "dim=0", ArgumentError)
+        pattern = [[self.strides[0], vector_offset.shape[0]]]
+        pattern += [[s, n] for s, n in zip(self.strides[1:], self.shape[1:], strict=True)]
+        return self.ap(pattern, vector_offset=vector_offset, indirect_dim=0)
+
+    def ap(
+        self,
+        pattern: list[list[int]],
+        offset: int | None = None,
+        scalar_offset: NkiTensor | VirtualRegister | None = None,
+        vector_offset: NkiTensor | None = None,
+        indirect_dim: int = 0,
+        dtype: Any = None,
+    ) -> NkiTensor:
+        """A view with an explicit pattern of [stride, count] pairs over the storage, like `as_strided`.
+
+        Strides, counts and offset are in elements of `dtype` (default: the tensor's); a run-time offset counts in steps
+        of this view's dimension `indirect_dim`.
+
+        Raises:
+            ShapeError: a malformed pattern.  BoundsError: the pattern leaves the buffer.
+            ArgumentError: both run-time offsets, or a vector offset of the wrong shape.
+            TraceError: the view is already indirect.
+        """
+        to = self.dtype if dtype is None else as_dtype(dtype)
+        try:
+            pairs = [(index(stride), index(count)) for stride, count in pattern]
+        except (TypeError, ValueError):
+            self._fail("ap", f"pattern {pattern!r}", "a list of [stride, count] pairs of compile-time integers")
+        if not pairs or any(count < 1 for _, count in pairs):
+            self._fail("ap", f"pattern {pattern}", "one pair or more, every count at least 1")
+        base = self._rescaled(self.offset, to, "offset") + (0 if offset is None else index(offset))
+        indirection = self._ap_indirection(scalar_offset, vector_offset, indirect_dim, to, pairs)
+        view = self._view(tuple(c for _, c in pairs), tuple(s for s, _ in pairs), base, indirection)
+        view.dtype = to
+        view._check_bounds("ap")
+        return view
+
+    def _ap_indirection(
+        self, scalar: Any, vector: NkiTensor | None, dim: int, to: DType, pairs: list[tuple[int, int]]
+    ) -> Indirection | None:
+        if scalar is None and vector is None:
+            if self.indirection is not None and self.indirection.kind == "vector" and pairs[0][1] != self.shape[0]:
+                self._fail("ap", f"{pairs[0][1]} rows", f"{self.shape[0]} rows, one for each index")
+            return self.indirection
+        if self.indirection is not None:
+            self._fail("ap", "an indirect view", "one run-time offset in a view", TraceError)
+        if scalar is not None and vector is not None:
+            self._fail("ap", "scalar_offset and vector_offset", "one of them", ArgumentError)
+        dim = self._dim("ap", dim)
+        stride = self._rescaled(self.strides[dim], to, "indirect_dim stride")
+        if scalar is not None:
+            self._scalar_index(scalar)
+            return Indirection("scalar", scalar, stride, self.shape[dim], None)
+        assert vector is not None
+        if self.buffer not in HBM_REGIONS:
+            self._fail("ap", "vector_offset on an on-chip tensor", "vector_offset on an HBM tensor", BufferError)
+        if dim != 0:
+            self._fail("ap", f"indirect_dim={dim} with vector_offset", "indirect_dim=0", ArgumentError)
+        if not vector.dtype.is_integer or vector.size < pairs[0][1] or vector.is_indirect():
+            allowed = f"at least {pairs[0][1]} integers, one a partition, without a run-time address of their own"
+            self._fail("ap", f"vector_offset {vector.describe()}", allowed, ArgumentError)
+        return Indirection("vector", vector, stride, self.shape[0], 0)
+
+    def _rescaled(self, elements: int, to: DType, what: str) -> int:
+        nbytes = elements * self.dtype.itemsize
+        if nbytes % to.itemsize:
+            self._fail("ap", f"{what} of {nbytes} bytes", f"a multiple of {to.itemsize} bytes, one {to} element")
+        return nbytes // to.itemsize
+
+    def _check_bounds(self, method: str) -> None:
+        low, high = algebra.reach(self.shape, self.strides, self.offset)
+        if self.indirection is not None and self.indirection.kind == "vector":
+            low, high = algebra.reach(self.shape[1:], self.strides[1:], self.offset)
+        size = self._allocation.buffer.nbytes // self.dtype.itemsize
+        if low < 0 or high >= size:
+            self._fail(method, f"elements {low} to {high}", f"0 to {size - 1}, the buffer's elements", BoundsError)
+
+    def view(self, dtype: Any) -> NkiTensor:
+        """The same bytes as another dtype; the last dimension, which must be contiguous, scales with the item size.
+
+        Raises:
+            ShapeError: a last dimension that is strided or does not divide.
+            TraceError: the view is indirect.
+        """
+        to = as_dtype(dtype)
+        if self.indirection is not None:
+            self._fail("view", "an indirect view", "a view without a run-time offset", TraceError)
+        layout = algebra.reinterpret(self.shape, self.strides, self.offset, self.dtype.itemsize, to.itemsize)
+        if isinstance(layout, str):
+            self._fail("view", f"{self.dtype} as {to}", layout)
+        result = self._view(*layout)
+        result.dtype = to
+        return result
+
+    reinterpret_cast = view
+
+    def indirect(self, index: NkiTensor, num_elem: int | None = None) -> NkiTensor:
+        """Tensor indirection (NeuronCore-v4 and later); not supported yet."""
+        fail(
+            NotYetSupportedError,
+            "NkiTensor.indirect",
+            found="tensor indirection inside a compute instruction",
+            allowed="nisa.dma_copy with vector_select or vector_offset for gather and scatter",
+        )
+
+    # -- values -----------------------------------------------------------------------------------------------------
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        """The tensor's values now, while its kernel executes instruction by instruction.
+
+        Raises:
+            TensorLifetimeError: the kernel call that allocated it has ended.
+            TraceError: the kernel is only being traced, so there are no values.
+        """
+        self._require_open("reading its values")
+        if self._allocation.data is None:
+            self._fail("__array__", "a kernel being traced", "mode='reference', where tensors have values", TraceError)
+        if self.indirection is not None:
+            self._fail("__array__", "an indirect view", "a view without a run-time offset", TraceError)
+        values = self.numpy_view().copy()
+        return values if dtype is None else values.astype(dtype)
+
+    def numpy_view(self) -> np.ndarray[Any, Any]:
+        """A NumPy window on the bytes of this view (reference execution only)."""
+        item = self.dtype.itemsize
+        return np.ndarray(
+            self.shape,
+            self.dtype.storage,
+            self._allocation.data,
+            self.offset * item,
+            tuple(stride * item for stride in self.strides),
+        )
+
+    def _require_open(self, doing: str) -> None:
+        if not self._allocation.owner.is_open:
+            self._fail(
+                "__array__" if doing.startswith("reading") else "use",
+                f"{doing} after its kernel ended",
+                "use inside the kernel call that allocated it; return the tensor to get its values",
+                TensorLifetimeError,
+            )
+
+    def __repr__(self) -> str:
+        text = f"NkiTensor({self.describe()}"
+        if not self._allocation.owner.is_open:
+            return text + ", its kernel has ended)"
+        if self._allocation.data is None or self.indirection is not None:
+            return text + ")"
+        return f"{text},\n{np.array2string(self.numpy_view(), threshold=64)})"

@@ -1,0 +1,172 @@
+"""The records of the cost model: what one instruction takes (`Cost`), what it does (`Work`), and the rule behind it.
+
+A cost is a pure function of a `Call` (opcode, operands, attributes, engine, target): it knows no addresses, no other
+instructions and no state. What depends on those (queues, start partitions, activation tables) is the scheduler's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, NamedTuple
+
+from trnlab.emulator.isa.registry import Call
+from trnlab.emulator.target import Engine, Generation, Target
+
+WorkKind = Literal["matmul", "transpose", "elementwise", "move"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """What instructions do, in quantities that add up: `a + b`, `7 * a`.
+
+    *_bytes:                bytes read from and written to each memory; a broadcast operand counts at every read
+    dma_bytes:              bytes moved by the DMA engines, each once
+    matmul_flops:           useful FLOP of the Tensor Engine by rate class (see `target.MATMUL_RATES`)
+    transpose_flops:        FLOP that the Tensor Engine spends on multiplying by an identity
+    elementwise_operations: elements times operators, on the other engines
+    """
+
+    hbm_read_bytes: int = 0
+    hbm_write_bytes: int = 0
+    sbuf_read_bytes: int = 0
+    sbuf_write_bytes: int = 0
+    psum_read_bytes: int = 0
+    psum_write_bytes: int = 0
+    dma_bytes: int = 0
+    dma_descriptors: int = 0
+    transpose_flops: float = 0
+    elementwise_operations: float = 0
+    matmul_flops: Mapping[str, float] = field(default_factory=dict)
+
+    def __add__(self, other: Work) -> Work:
+        rates = self.matmul_flops.keys() | other.matmul_flops.keys()
+        flops = {rate: self.matmul_flops.get(rate, 0) + other.matmul_flops.get(rate, 0) for rate in sorted(rates)}
+        return Work(matmul_flops=flops, **{key: getattr(self, key) + getattr(other, key) for key in _COUNTS})
+
+    def __rmul__(self, times: int) -> Work:
+        flops = {rate: times * count for rate, count in self.matmul_flops.items()}
+        return Work(matmul_flops=flops, **{key: times * getattr(self, key) for key in _COUNTS})
+
+    @property
+    def hbm_bytes(self) -> int:
+        """Bytes read from and written to HBM."""
+        return self.hbm_read_bytes + self.hbm_write_bytes
+
+    @property
+    def flops(self) -> float:
+        """Useful Tensor Engine FLOP of all rate classes."""
+        return sum(self.matmul_flops.values())
+
+
+_COUNTS = tuple(item.name for item in fields(Work) if item.name != "matmul_flops")
+
+
+class ArrayTile(NamedTuple):
+    """The part of the Tensor Engine's array that a matmul occupies: cells of a grid, and how many cells there are."""
+
+    cells: tuple[int, ...]
+    total: int
+
+    @property
+    def share(self) -> float:
+        """Fraction of the array."""
+        return len(self.cells) / self.total
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transfer:
+    """A DMA instruction as descriptors, before it is known which DMA engines carry them.
+
+    operand:    the SBUF operand whose partitions choose the DMA engines, or "" when the transfer is spread over all
+    partitions: partitions of that operand; 1 when spread
+    descriptors: in each partition
+    descriptor_bytes, descriptor_seconds: size of one descriptor, and the time one DMA engine takes for it
+    queue_interval_seconds: shortest time between the starts of two such transfers on one queue
+    """
+
+    operand: str
+    partitions: int
+    descriptors: int
+    descriptor_bytes: int
+    descriptor_seconds: float
+    queue_interval_seconds: float
+
+    def descriptors_per_engine(self, start_partition: int, target: Target) -> dict[int, int]:
+        """How many descriptors each DMA engine gets: 8 neighbouring partitions share one engine (AWS DMA overview)."""
+        engines, counts = target.dma_engines, dict[int, int]()
+        if not self.operand:
+            each, rest = divmod(self.descriptors, engines)
+            return {engine: each + (engine < rest) for engine in range(engines) if each or engine < rest}
+        for partition in range(start_partition, start_partition + self.partitions):
+            engine = partition // target.dma_partitions_per_engine % engines
+            counts[engine] = counts.get(engine, 0) + self.descriptors
+        return counts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """The price of one instruction on one target.
+
+    cycles, seconds:  how long it occupies its engine; a DMA transfer occupies DMA engines instead (see `transfer`)
+    latency_seconds:  from then until another engine, or the kernel's end, sees the result
+    chain_seconds:    from then until a dependent instruction of the same engine can start
+    kind:             matmul, transpose, elementwise or move; transposes are no useful work
+    table:            the activation function whose table the Scalar Engine must hold, or ""
+    tile:             the part of the Tensor Engine's array it occupies, when that is not the whole
+    formula, source:  of the rule that gave the price; assumed: no AWS document prices this on this generation
+    """
+
+    opcode: str
+    engine: Engine
+    cycles: float
+    seconds: float
+    latency_seconds: float
+    chain_seconds: float
+    kind: WorkKind
+    work: Work
+    formula: str
+    source: str
+    assumed: bool
+    table: str = ""
+    tile: ArrayTile | None = None
+    transfer: Transfer | None = None
+
+    @property
+    def useful(self) -> bool:
+        """Whether it does work that the kernel is for; rearranging data for an engine is not."""
+        return self.kind != "transpose"
+
+
+class Price(NamedTuple):
+    """What a rule says about one call.
+
+    cycles:  on the engine
+    assumed: whether this case goes beyond what the rule's source covers
+    padding: cycles of it that only the shortest interval between instructions asks for
+    """
+
+    cycles: float
+    assumed: bool = False
+    padding: float = 0.0
+    tile: ArrayTile | None = None
+    transfer: Transfer | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CostRule:
+    """The price of one opcode: `formula` and `source` in words, `price` and `work` as functions of the call.
+
+    documented: generations that the source was written for; the price counts as assumed on the others
+    """
+
+    formula: str
+    source: str
+    price: Callable[[Call], Price]
+    work: Callable[[Call], dict[str, Any]]
+    kind: WorkKind = "elementwise"
+    documented: frozenset[Generation] = frozenset()
+
+    def assumed_on(self, target: Target) -> bool:
+        """Whether no AWS document prices this opcode on the target's generation."""
+        return target.generation not in self.documented

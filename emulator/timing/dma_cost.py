@@ -1,0 +1,116 @@
+"""DMA transfers: from access patterns to descriptors, and from descriptors to time.
+
+Two rules that together follow the published throughput curve (`DMA_EFFICIENCY_CURVE`) and hold beside other queues:
+
+1. One DMA engine spends max(35 ns, b / (rate * max(0.42, curve(b)))) on a descriptor of b contiguous bytes.
+   0.42 is the curve at 1 KiB: below, the curve shows one stream of small transfers on one queue, not an engine's limit.
+2. Transfers of one queue start no closer than 128 descriptors take by the curve itself, all engines together. Where
+   the curve is below 0.42 this is the longer time; above, the engines' own time takes over.
+
+Rates are the effective ones of AWS's DMA bandwidth guide; 35 ns and the use of the curve are derived or assumed (see
+`Target.provenance`). Descriptor generation (DGE) is taken to be hidden behind other work.
+"""
+
+from __future__ import annotations
+
+from itertools import takewhile
+from math import ceil, gcd, prod
+from typing import Final
+
+import numpy as np
+
+from trnlab.emulator.errors import CostError
+from trnlab.emulator.isa.registry import Call, OperandView
+from trnlab.emulator.memory import HBM_REGIONS, MemoryRegion
+from trnlab.emulator.target import DMA_EFFICIENCY_CURVE, Target
+from trnlab.emulator.timing.cost_terms import Price, Transfer
+
+_BYTES: Final = tuple(size for size, _ in DMA_EFFICIENCY_CURVE)
+_FRACTIONS: Final = tuple(fraction for _, fraction in DMA_EFFICIENCY_CURVE)
+
+
+def efficiency(nbytes: float) -> float:
+    """Fraction of the DMA plateau at so many bytes per partition: linear between the curve's points, 1 above them.
+
+    Below the first point time is constant, as it is between the first points: the fraction is proportional to bytes.
+    """
+    if nbytes < _BYTES[0]:
+        return _FRACTIONS[0] * nbytes / _BYTES[0]
+    return float(np.interp(nbytes, _BYTES, _FRACTIONS))
+
+
+def descriptor_seconds(nbytes: int, target: Target, factor: float = 1.0) -> float:
+    """Time of one DMA engine for one descriptor: max(minimum, bytes / (rate * factor * max(floor, curve)))."""
+    sustained = max(target.dma_sustained_efficiency_floor, efficiency(nbytes))
+    rate = target.dma_bytes_per_second_per_engine * factor * sustained
+    return max(target.dma_minimum_descriptor_ns * 1e-9, nbytes / rate)
+
+
+def queue_interval_seconds(nbytes: int, target: Target) -> float:
+    """Shortest time between transfers of one queue: 128 descriptors by the curve, of at most 1 KiB each."""
+    small = min(nbytes, 1024)
+    return target.partitions * small / (target.dma_bytes_per_second_per_core * efficiency(small))
+
+
+def contiguous_elements(view: OperandView) -> int:
+    """Length of the runs of neighbouring elements that the view visits; runs stay inside a partition on chip."""
+    fixed = 1 if view.region is MemoryRegion.sbuf or view.indirect else 0
+    dims = [(n, s) for n, s in zip(reversed(view.shape[fixed:]), reversed(view.strides[fixed:]), strict=True) if n > 1]
+    dense, run = [], 1
+    for count, stride in dims:
+        dense.append(stride == run)
+        run *= count
+    return prod(count for (count, _), _ in takewhile(lambda item: item[1], zip(dims, dense, strict=True)))
+
+
+def transfer_of(call: Call, factor: float = 1.0) -> Transfer:
+    """The descriptors of a move from `src` to `dst`: one for each run that is contiguous on both sides.
+
+    Between two HBM tensors a run is cut into pieces of at most 32 KiB, where the curve ends (assumed).
+    """
+    source, target_view, target = call["src"], call["dst"], call.target
+    itemsize = max(source.dtype.itemsize, target_view.dtype.itemsize)
+    run = gcd(contiguous_elements(source), contiguous_elements(target_view)) * itemsize
+    operand = next((name for name in ("dst", "src") if call[name].region not in HBM_REGIONS), "")
+    nbytes = target_view.elements * itemsize
+    if not operand:
+        run = min(run, _BYTES[-1])
+    partitions = call[operand].partitions if operand else 1
+    return Transfer(
+        operand=operand,
+        partitions=partitions,
+        descriptors=ceil(nbytes / (partitions * run)),
+        descriptor_bytes=run,
+        descriptor_seconds=descriptor_seconds(run, target, factor),
+        queue_interval_seconds=queue_interval_seconds(run, target),
+    )
+
+
+def price_copy(call: Call) -> Price:
+    """A move; a cast on the way costs nothing extra (assumed), its bytes are those of the wider side."""
+    cast = call["src"].dtype != call["dst"].dtype
+    return Price(0.0, assumed=cast, transfer=transfer_of(call))
+
+
+def price_transpose(call: Call) -> Price:
+    """A transposing move: descriptors are the source's rows, at 90 % of the copy rate from HBM and 50 % from SBUF.
+
+    The factors are published for 2-byte elements at best; other sizes are assumed to reach them too.
+    """
+    target, source = call.target, call["src"]
+    from_hbm = source.region in HBM_REGIONS
+    factor = target.dma_transpose_hbm_rate_factor if from_hbm else target.dma_transpose_sbuf_rate_factor
+    if factor is None:
+        found, allowed = "a transposing transfer", "a generation with DMA transpose (v3 on)"
+        raise CostError("nisa.dma_transpose", found, allowed, target.generation.label)
+    row = gcd(contiguous_elements(source), source.shape[-1]) * source.dtype.itemsize
+    partitions = 1 if from_hbm else source.partitions
+    transfer = Transfer(
+        operand="" if from_hbm else "src",
+        partitions=partitions,
+        descriptors=ceil(source.elements * source.dtype.itemsize / (partitions * row)),
+        descriptor_bytes=row,
+        descriptor_seconds=descriptor_seconds(row, target, factor),
+        queue_interval_seconds=queue_interval_seconds(row, target),
+    )
+    return Price(0.0, assumed=source.dtype.itemsize != 2, transfer=transfer)

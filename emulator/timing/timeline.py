@@ -1,0 +1,322 @@
+"""The program in time: `schedule(program, target)` plays it on five engines and sixteen DMA engines.
+
+    timeline = schedule(program, "trn2")
+    timeline.total_seconds, timeline.bounding_resource, timeline.mfu, timeline.critical_path
+
+Order: "list" lets each engine start the oldest ready instruction among the next `window` of its queue, as a scheduling
+compiler would arrange them; "program" is strictly in order. By default kernels that place buffers by hand keep their
+order, others are list-scheduled.
+
+First form: tiles allocated in a loop rotate without bound, every buffer being its own storage; host launch, clock
+throttling, PSUM bank conflicts, the SBUF port shared by Vector and GpSimd, instruction fetch and the branches of
+structured loops cost nothing. Loop bounds known only at run time are assumed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Final, Literal, NamedTuple
+
+import numpy as np
+
+from trnlab.emulator.dependence import Edges, dependences, unroll
+from trnlab.emulator.errors import SourceLocation, TimelineError
+from trnlab.emulator.program import IndexArray, Program
+from trnlab.emulator.target import Engine, Target, get_target
+from trnlab.emulator.timing.cost import Cost, Work, signature_costs
+from trnlab.emulator.timing.schedule_plan import DMA_ENGINE, ENGINES, Plan, make_plan
+from trnlab.emulator.timing.scheduler import Played, Simulation, Spans, Wait
+
+Order = Literal["list", "program"]
+
+# Numbers of a target that carry a band of what they may be, and whether more of them is faster.
+_BANDED: Final[Mapping[str, bool]] = {
+    "vector_static_cycles": False,
+    "dma_minimum_descriptor_ns": False,
+    "dma_sustained_efficiency_floor": True,
+    "tensor_sustained_clock_factor": True,
+}
+
+
+class Event(NamedTuple):
+    """One executed instruction: its step, its number in the program, where and when it ran, what it waited for."""
+
+    step: int
+    number: int
+    opcode: str
+    engine: Engine
+    start_seconds: float
+    end_seconds: float
+    wait: str
+    cause: int
+    location: SourceLocation | None
+
+
+class Range(NamedTuple):
+    """Seconds: a bound from below, the schedule asked for, and a pessimistic schedule."""
+
+    low: float
+    central: float
+    high: float
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Timeline:
+    """When every instruction ran, and what follows from it. Columns have one entry per executed step.
+
+    steps:  the instruction number of each step; they differ where structured loops repeat
+    costs:  by signature
+    edges, plan, played: what ordered the steps, what was simulated, and what came of it
+    """
+
+    program: Program
+    target: Target
+    order: Order
+    window: int
+    assumed_trips: int
+    steps: IndexArray
+    costs: tuple[Cost, ...]
+    edges: Edges
+    plan: Plan
+    played: Played
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    # -- columns ----------------------------------------------------------------------------------------------------
+
+    @property
+    def start_ps(self) -> IndexArray:
+        """When each step began to occupy its engine; for transfers the first byte. In picoseconds."""
+        return self.played.start_ps
+
+    @property
+    def end_ps(self) -> IndexArray:
+        """When each step ceased to occupy its engine; for transfers the last byte. In picoseconds."""
+        return self.played.end_ps
+
+    @property
+    def engine(self) -> IndexArray:
+        """The engine of each step, as a number in `schedule_plan.ENGINES`."""
+        return self.plan.engine
+
+    @property
+    def dma_spans(self) -> Spans:
+        """The pieces of the transfers on the DMA engines."""
+        return self.played.spans
+
+    # -- time -------------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _done_ps(self) -> IndexArray:
+        """When each step's result is visible everywhere."""
+        done: IndexArray = self.end_ps + self.plan.settle
+        return done
+
+    @cached_property
+    def total_seconds(self) -> float:
+        """From the first trigger until the last result is visible."""
+        return int(self._done_ps.max(initial=0)) * 1e-12
+
+    @cached_property
+    def busy_seconds(self) -> Mapping[str, float]:
+        """Seconds of occupancy by resource: engines, the busiest DMA engine, HBM; array tiles count by their share."""
+        lanes = np.array([len(taken) for taken in self.plan.lanes], np.float64)
+        share = lanes / np.array(self.plan.lane_count)[self.engine]
+        times = np.bincount(self.engine, weights=(self.end_ps - self.start_ps) * share, minlength=len(ENGINES))
+        busy = {engine.value: time * 1e-12 for engine, time in zip(ENGINES, times.tolist(), strict=True)}
+        busy[Engine.DMA.value] = float(self._dma_busy_ps.max(initial=0)) * 1e-12
+        return busy | {"hbm": self.work.hbm_bytes / self.target.hbm_bytes_per_second_per_core}
+
+    @cached_property
+    def _dma_busy_ps(self) -> IndexArray:
+        spans = self.dma_spans
+        times = spans.end_ps - spans.start_ps
+        busy: IndexArray = np.bincount(spans.engine, weights=times, minlength=self.target.dma_engines)
+        return busy
+
+    @cached_property
+    def utilisation(self) -> Mapping[str, float]:
+        """Busy fraction of the total time by resource; for DMA the mean over its engines."""
+        total = self.total_seconds or 1.0
+        used = {name: seconds / total for name, seconds in self.busy_seconds.items()}
+        return used | {Engine.DMA.value: float(self._dma_busy_ps.mean()) * 1e-12 / total}
+
+    @property
+    def bounding_resource(self) -> str:
+        """The busiest resource: an engine, "dma" or "hbm"."""
+        return max(self.busy_seconds, key=self.busy_seconds.__getitem__)
+
+    @cached_property
+    def range(self) -> Range:
+        """Low: the busiest resource, assumed costs at their fast end. High: program order, at their slow end.
+
+        High is never below the central value. For the Trainium4 projection schedule its three variants as well.
+        """
+        fast = _with_bands(self.target, fast=True)
+        low = self._replanned(fast).busiest_picoseconds()
+        slow = self._replanned(_with_bands(self.target, fast=False))
+        played = Simulation(slow, window=1).play()
+        high = int((played.end_ps + slow.settle).max(initial=0))
+        return Range(low * 1e-12, self.total_seconds, max(high * 1e-12, self.total_seconds))
+
+    def _replanned(self, target: Target) -> Plan:
+        return make_plan(self.program, target, signature_costs(self.program, target), self.steps, self.edges)
+
+    # -- work -------------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _executions(self) -> list[int]:
+        ids = self.program.signature_ids[self.steps]
+        return [int(count) for count in np.bincount(ids, minlength=len(self.costs))]
+
+    @cached_property
+    def work(self) -> Work:
+        """Everything that was executed, added up."""
+        total = Work()
+        for cost, times in zip(self.costs, self._executions, strict=True):
+            total = total + times * cost.work
+        return total
+
+    @property
+    def hbm_bytes(self) -> int:
+        """Bytes read from and written to HBM."""
+        return self.work.hbm_bytes
+
+    @property
+    def hbm_bandwidth_share(self) -> float:
+        """HBM bytes per second as a fraction of this core's share of the chip's bandwidth."""
+        return self.hbm_bytes / self.target.hbm_bytes_per_second_per_core / (self.total_seconds or 1.0)
+
+    @property
+    def flops(self) -> Mapping[str, float]:
+        """Useful FLOP of the Tensor Engine by rate class; transposes are not among them."""
+        return self.work.matmul_flops
+
+    @property
+    def mfu(self) -> float:
+        """Model FLOP utilisation: the time that the FLOP take at peak, each class at its own, over the total time."""
+        peak = sum(count / self.target.matmul_flops_per_second(rate) for rate, count in self.flops.items())
+        return peak / (self.total_seconds or 1.0)
+
+    @cached_property
+    def tensor_seconds(self) -> Mapping[str, float]:
+        """Busy seconds of the Tensor Engine by kind of work: matmul, transpose."""
+        seconds: dict[str, float] = {}
+        for cost, times in zip(self.costs, self._executions, strict=True):
+            if cost.engine is Engine.TENSOR:
+                share = cost.tile.share if cost.tile else 1.0
+                seconds[cost.kind] = seconds.get(cost.kind, 0.0) + times * cost.seconds * share
+        return seconds
+
+    @property
+    def arithmetic_intensity(self) -> float:
+        """Useful FLOP per HBM byte; infinite without HBM traffic."""
+        return self.work.flops / self.hbm_bytes if self.hbm_bytes else float("inf")
+
+    @cached_property
+    def assumed_opcodes(self) -> tuple[str, ...]:
+        """Opcodes of the program whose price no AWS document gives on this generation."""
+        return tuple(sorted({cost.opcode for cost in self.costs if cost.assumed}))
+
+    # -- events -----------------------------------------------------------------------------------------------------
+
+    def event(self, step: int) -> Event:
+        """One executed instruction."""
+        number = int(self.steps[step])
+        return Event(
+            step,
+            number,
+            self.program.signature_of(number).opcode,
+            ENGINES[self.engine[step]],
+            int(self.start_ps[step]) * 1e-12,
+            int(self.end_ps[step]) * 1e-12,
+            Wait(self.played.wait[step]).name.lower(),
+            int(self.played.cause[step]),
+            self.program.location_of(number),
+        )
+
+    def events(self) -> Iterator[Event]:
+        """Every executed instruction, in program order."""
+        return (self.event(step) for step in range(len(self)))
+
+    @cached_property
+    def critical_path(self) -> tuple[Event, ...]:
+        """The chain of instructions that made the kernel as long as it is, first to last, and what each waited for."""
+        if not len(self):
+            return ()
+        step, chain = int(self._done_ps.argmax()), list[int]()
+        while step >= 0:
+            chain.append(step)
+            step = int(self.played.cause[step])
+        return tuple(self.event(step) for step in reversed(chain))
+
+    def table(self) -> list[tuple[str, ...]]:
+        """Rows for printing: a heading, then resource, instructions, busy microseconds and utilisation in percent."""
+        counts = np.bincount(self.engine, minlength=len(ENGINES)).tolist()
+        by_name = dict(zip((engine.value for engine in ENGINES), counts, strict=True))
+        rows = [("resource", "instructions", "busy µs", "utilisation %")]
+        for name, seconds in self.busy_seconds.items():
+            count = str(by_name.get(name, counts[DMA_ENGINE]))
+            rows.append((name, count, f"{seconds * 1e6:.3f}", f"{100 * self.utilisation[name]:.1f}"))
+        return [*rows, ("total", str(len(self)), f"{self.total_seconds * 1e6:.3f}", "100.0")]
+
+
+def default_order(program: Program) -> Order:
+    """Program order when the kernel placed a buffer by hand, else list order."""
+    return "program" if any(buffer.address is not None for buffer in program.buffers) else "list"
+
+
+def schedule(
+    program: Program,
+    target: Target | str,
+    order: Order | None = None,
+    window: int = 64,
+    assumed_trips: int = 1,
+) -> Timeline:
+    """The program played on a target, which need not be the one it was traced for.
+
+    order:         "list", "program", or None for `default_order`
+    window:        how far from the head of an engine's queue list order looks for a ready instruction
+    assumed_trips: trips of structured loops whose bounds are known only at run time
+
+    Raises:
+        CostError: an instruction has no price on this target.
+        TimelineError: another order, a window below 1, or loops that unroll to too many instructions.
+    """
+    if order not in (None, "list", "program"):
+        raise TimelineError("order", repr(order), "'list', 'program' or None")
+    if window < 1:
+        raise TimelineError("window", str(window), "1 or more")
+    program = program.flat
+    chosen, resolved = get_target(target), order or default_order(program)
+    costs = signature_costs(program, chosen)
+    steps = unroll(program, assumed_trips)
+    edges = dependences(program, steps)
+    plan = make_plan(program, chosen, costs, steps, edges)
+    played = Simulation(plan, window if resolved == "list" else 1).play()
+    return Timeline(
+        program=program,
+        target=chosen,
+        order=resolved,
+        window=window,
+        assumed_trips=assumed_trips,
+        steps=steps,
+        costs=costs,
+        edges=edges,
+        plan=plan,
+        played=played,
+    )
+
+
+def _with_bands(target: Target, *, fast: bool) -> Target:
+    """The target with the banded numbers behind costs at their fast or slow end."""
+    facts = {}
+    for name, more_is_faster in _BANDED.items():
+        fact = target.provenance[name]
+        end = fact.high if more_is_faster == fast else fact.low
+        if end is not None:
+            facts[name] = replace(fact, value=end, low=None, high=None)
+    return target.with_facts(f"{target.variant}, {'fast' if fast else 'slow'} end", **facts) if facts else target
