@@ -1,0 +1,102 @@
+"""The `trnlab` command: demo, run, claims."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from trnlab.emulator.errors import TrnlabError
+from trnlab.emulator.script import run_script
+from trnlab.emulator.target import get_target
+from trnlab.models import claims as claims_, demo as demo_
+from trnlab.models.demo_report import render
+
+app = typer.Typer(
+    name="trnlab",
+    no_args_is_help=True,
+    add_completion=False,
+    help="An emulated Trainium kernel lab: run NKI kernels on this machine, and see what they would cost.",
+    pretty_exceptions_enable=False,
+)
+USAGE_ERROR = 2
+COLUMNS = (SpinnerColumn(), BarColumn(bar_width=20), TimeElapsedColumn(), TextColumn("{task.description}"))
+
+JsonFile = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write the table as data.")]
+
+
+def _write(path: Path, text: str) -> None:
+    """Write the file whole or not at all."""
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        temporary.write_text(text)
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise TrnlabError(f"cannot write {path}: {error.strerror}") from error
+
+
+@app.command()
+def demo(json_file: JsonFile = None) -> None:
+    """Run an MX matmul and flash attention at gpt-oss shapes, and show accuracy and projected performance."""
+    if json_file is not None and not json_file.absolute().parent.is_dir():
+        raise TrnlabError(f"cannot write {json_file}: no such folder")
+    console = Console()
+    with Progress(*COLUMNS, console=console, transient=True) as progress:
+        task = progress.add_task("", total=demo_.steps())
+        report = demo_.run_demo(lambda message: progress.update(task, description=message, advance=1))
+    render(report, console)
+    if json_file is not None:
+        _write(json_file, report.to_json())
+        console.print(f"[dim]written: {json_file}[/dim]")
+
+
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "allow_interspersed_args": False}
+)
+def run(
+    script: Annotated[str, typer.Argument(metavar="SCRIPT", help="A Python script that uses nki.")],
+    args: Annotated[list[str] | None, typer.Argument(metavar="[ARGS]...", help="Its arguments.")] = None,
+    target: Annotated[
+        str | None, typer.Option(help="trn1, trn2, trn3 or trn4; default: the environment's, else trn3.")
+    ] = None,
+) -> None:
+    """Run a script that knows nothing of trnlab, with `import nki` resolved to the emulator."""
+    if not Path(script).is_file():
+        raise TrnlabError(f"no script at {script}")
+    if target is not None:
+        get_target(target)
+    raise typer.Exit(run_script(script, args or [], target=target))
+
+
+@app.command()
+def claims(json_file: JsonFile = None) -> None:
+    """The announced claims about Trainium3 and Trainium4, beside what published figures give."""
+    table = Table(title="Announced claims", title_justify="left", show_lines=True, expand=True)
+    for column in claims_.COLUMNS:
+        wide = column in ("claim", "note")
+        table.add_column(column, ratio=3 if wide else None, overflow="fold")
+    for row in claims_.rows():
+        table.add_row(*row)
+    Console().print(table)
+    if json_file is not None:
+        _write(json_file, claims_.as_json())
+
+
+def main() -> None:
+    """Entry point of the console script: trnlab's own errors are one message and exit code 2."""
+    try:
+        app()
+    except TrnlabError as error:
+        sys.stderr.write(f"trnlab: {error}\n")
+        sys.exit(USAGE_ERROR)
+
+
+if __name__ == "__main__":
+    main()

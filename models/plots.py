@@ -1,0 +1,280 @@
+"""Roofline diagrams with matplotlib, which is loaded only when a figure is drawn."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from trnlab.emulator.errors import TrnlabError
+from trnlab.emulator.target import TARGETS, Generation, Target, get_target
+from trnlab.emulator.target.facts import VARIANTS
+from trnlab.models.chips import Chip
+from trnlab.models.quantity import ModelError, Quantity
+from trnlab.models.roofline import KernelPoint, Roofline
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Okabe and Ito's palette, which readers with colour-vision deficiency can tell apart.
+_COLOURS: Final = {
+    "fp32": "#7f7f7f",
+    "bf16": "#0072b2",
+    "fp8": "#009e73",
+    "mxfp8": "#d55e00",
+    "mxfp4": "#cc79a7",
+    "sparse": "#e69f00",
+}
+_NAMES: Final = {"fp32": "FP32", "bf16": "BF16", "fp8": "FP8", "mxfp8": "MXFP8", "mxfp4": "MXFP4", "sparse": "sparse"}
+_INK, _FAINT = "#222222", "#b8b8b8"
+_COLUMNS: Final = 2
+_LEFT: Final = 4.0
+"""Every panel starts at 4 FLOP/B or, for kernels below that, a factor 2 under the lowest."""
+
+
+# Width of a character and height of a line at 7.5 points, as fractions of a panel of about 5.6 x 3.9 inches.
+_CHARACTER: Final = 0.55 * 7.5 / 72 / 5.6
+_LINE: Final = 1.2 * 7.5 / 72 / 3.9
+
+
+@dataclass(frozen=True)
+class _Box:
+    """A label's rectangle in fractions of the panel."""
+
+    left: float
+    bottom: float
+    right: float
+    top: float
+
+    def meets(self, other: _Box) -> bool:
+        apart = self.right < other.left or other.right < self.left or self.top < other.bottom or other.top < self.bottom
+        return not apart
+
+    def outside(self) -> bool:
+        return self.left < 0 or self.right > 1 or self.bottom < 0 or self.top > 1
+
+
+@dataclass(frozen=True)
+class _Spot:
+    """A place for a label beside its dot: offset in points, and the side that is aligned."""
+
+    across: float
+    up: float
+    align: Literal["left", "right"]
+
+    def box(self, text: str, at: tuple[float, float]) -> _Box:
+        """The label's rectangle for a dot at these fractions of the panel."""
+        width, edge = len(text) * _CHARACTER, at[0] + self.across / 72 / 5.6
+        left = edge if self.align == "left" else edge - width
+        bottom = at[1] + self.up / 72 / 3.9
+        return _Box(left, bottom, left + width, bottom + _LINE)
+
+
+_SPOTS: Final = tuple(
+    _Spot(side * 6, up, "left" if side > 0 else "right") for up in (-10, 5, -20, 15, -30, 25) for side in (1, -1)
+)
+
+
+@dataclass(frozen=True)
+class _Window:
+    """The part of the plane a panel shows, in FLOP/B and FLOP/s."""
+
+    left: float
+    right: float
+    bottom: float
+    top: float
+
+    def fraction(self, x: float, y: float) -> tuple[float, float]:
+        """Where the point lies in the panel, as fractions of its width and height."""
+        return (
+            math.log(x / self.left) / math.log(self.right / self.left),
+            math.log(y / self.bottom) / math.log(self.top / self.bottom),
+        )
+
+
+def draw(
+    points: Iterable[KernelPoint] = (),
+    targets: Sequence[str | Target | Chip | Roofline] = ("trn1", "trn2", "trn3", "trn4"),
+    *,
+    sparse: bool = False,
+) -> Figure:
+    """A log-log roofline diagram, one panel per target: FLOP/s over FLOP per HBM byte.
+
+    Solid slope: HBM. Dashed slope: the DMA engines, read at the HBM intensity, so for a kernel whose DMA bytes are
+    its HBM bytes. Ceilings: peaks by dtype, equal ones on one line, with their ridge point. Bands: low to high of a
+    projection's ceilings and HBM. Filled dots are measured kernels; hollow dots, without a time, sit at their bound.
+
+    A name or `Target` gives the roofline of one core, a `Chip` that of the chip; all panels share their axes.
+    A point with a `target` is drawn in the panel of that roofline only.
+
+    Raises:
+        ModelError: no target, a mixture of cores and chips, or a point whose target is not among the panels or that
+            has no FLOP or no HBM bytes, which a log-log plane cannot show.
+        TrnlabError: matplotlib is not installed.
+    """
+    lines, kernels = [_roofline(target) for target in targets], list(points)
+    _check(lines, kernels)
+    figure_class = _matplotlib("matplotlib.figure").Figure
+    shown = {line.name: [rate for rate in line.peaks if sparse or rate != "sparse"] for line in lines}
+    window = _window(lines, shown, kernels)
+    columns = min(_COLUMNS, len(lines))
+    rows = math.ceil(len(lines) / columns)
+    figure: Figure = figure_class(figsize=(6.4 * columns, 4.6 * rows), dpi=120, layout="constrained", facecolor="white")
+    for index, line in enumerate(lines):
+        axes = figure.add_subplot(rows, columns, index + 1)
+        _frame(axes, line, window, is_left=index % columns == 0, is_bottom=index + columns >= len(lines))
+        _memory_roofs(axes, line, window, shown[line.name])
+        boxes = _ceilings(axes, line, window, shown[line.name])
+        _kernels(axes, line, window, [point for point in kernels if point.target in ("", line.name)], boxes)
+    figure.supxlabel(f"{lines[0].basis}\nDiamonds: ridge points in FLOP per byte", fontsize=8, color="#666666")
+    return figure
+
+
+def _matplotlib(module: str) -> ModuleType:
+    try:
+        return __import__(module, fromlist=["_"])
+    except ImportError as error:
+        raise TrnlabError("drawing needs matplotlib, which is not installed: pip install trnlab[viz]") from error
+
+
+def _roofline(target: str | Target | Chip | Roofline) -> Roofline:
+    if isinstance(target, Roofline):
+        return target
+    return Roofline.of_chip(target) if isinstance(target, Chip) else Roofline.of_core(target)
+
+
+def _check(lines: Sequence[Roofline], points: Sequence[KernelPoint]) -> None:
+    if len({line.scope for line in lines}) != 1:
+        raise ModelError("targets of a diagram", [line.name for line in lines], "one or more, all cores or all chips")
+    names = [line.name for line in lines]
+    for point in points:
+        if point.target and point.target not in names:
+            raise ModelError(f"target of kernel {point.name!r}", point.target, ", ".join(names))
+        if not 0 < point.intensity() < math.inf:
+            raise ModelError(f"intensity of kernel {point.name!r}", point.intensity(), "FLOP and HBM bytes above zero")
+
+
+def _variants(line: Roofline) -> list[Roofline]:
+    """The low, central and high rooflines of a projection; the roofline alone for a published target."""
+    if line.target.generation is not Generation.V5 or line.target not in TARGETS:
+        return [line]
+    make = Roofline.of_core if line.scope == "core" else Roofline.of_chip
+    return [make(get_target(line.target, variant)) for variant in VARIANTS]
+
+
+def _span(line: Roofline, value: str) -> tuple[float, float]:
+    """(min, max) over the variants of a peak, or of the "HBM" or "DMA" rate."""
+    values = [
+        (one.peak(value) if value in one.peaks else one.roof(value).bytes_per_second).value for one in _variants(line)
+    ]
+    return min(values), max(values)
+
+
+def _window(lines: Sequence[Roofline], shown: Mapping[str, Sequence[str]], points: Sequence[KernelPoint]) -> _Window:
+    intensities = [point.intensity() for point in points]
+    left = min([_LEFT, *(x / 2 for x in intensities)])
+    ridges = [line.ridge_point(rate).value for line in lines for rate in shown[line.name]]
+    right = max([16 * max(ridges), *(8 * x for x in intensities)])
+    slopes = [roof.bytes_per_second.value for line in lines for roof in (line.hbm, line.dma)]
+    rates = [point.flops_per_second / 2 for point in points if point.flops_per_second is not None]
+    top = 2 * max(_span(line, rate)[1] for line in lines for rate in shown[line.name])
+    return _Window(left, right, min([left * min(slopes), *rates]), top)
+
+
+def _frame(axes: Axes, line: Roofline, window: _Window, *, is_left: bool, is_bottom: bool) -> None:
+    axes.set(xscale="log", yscale="log", xlim=(window.left, window.right), ylim=(window.bottom, window.top))
+    ticker = _matplotlib("matplotlib.ticker")
+    axes.yaxis.set_major_formatter(ticker.FuncFormatter(lambda y, _: f"{Quantity(y, 'FLOP/s', ''):v}"))
+    axes.xaxis.set_major_formatter(ticker.FuncFormatter(lambda x, _: f"{x:,.6g}"))
+    axes.grid(visible=True, which="major", color="#e6e6e6", linewidth=0.7)
+    axes.tick_params(which="both", length=0, labelsize=8, colors=_INK)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(_FAINT)
+    axes.set_title(_title(line), fontsize=10.5, fontweight="bold", loc="left", color=_INK)
+    if len(_variants(line)) > 1:
+        axes.set_title(f"{line.target.variant} projection; bands low to high", fontsize=8.5, loc="right", color=_INK)
+    if is_bottom:
+        axes.set_xlabel("arithmetic intensity (FLOP per HBM byte)", fontsize=9, color=_INK)
+    if is_left:
+        axes.set_ylabel(f"FLOP/s of one {line.scope}", fontsize=9, color=_INK)
+
+
+def _title(line: Roofline) -> str:
+    what = f"one NeuronCore-v{line.target.generation.value}" if line.scope == "core" else "one chip"
+    return f"Trainium{line.target.generation - 1}, {what}"
+
+
+def _memory_roofs(axes: Axes, line: Roofline, window: _Window, rates: Sequence[str]) -> None:
+    """Both memory slopes up to the highest ceiling, and the band of the HBM slope; rates in a key, lower right."""
+    top = max(line.peak(rate).value for rate in rates)
+    for roof, style in ((line.hbm, "-"), (line.dma, (0, (4, 2)))):
+        rate = roof.bytes_per_second.value
+        label = f"{roof.name} {roof.bytes_per_second:v}"
+        ends = [window.left, top / rate], [window.left * rate, top]
+        axes.plot(*ends, color=_INK, linestyle=style, linewidth=1.4, zorder=3, label=label)
+    low, high = _span(line, "HBM")
+    if low != high:
+        x = [window.left, top / high, top / low, window.left]
+        axes.fill(x, [window.left * high, top, top, window.left * low], color=_INK, alpha=0.10, linewidth=0)
+    axes.legend(loc="lower right", fontsize=8, frameon=False, labelcolor=_INK, handlelength=2.4)
+
+
+def _ceilings(axes: Axes, line: Roofline, window: _Window, rates: Sequence[str]) -> list[_Box]:
+    """One ceiling for each distinct peak; the boxes of their labels, which kernels' labels must avoid."""
+    by_height: dict[float, list[str]] = {}
+    for rate in rates:
+        by_height.setdefault(line.peak(rate).value, []).append(rate)
+    return [_ceiling(axes, line, window, height, equal) for height, equal in by_height.items()]
+
+
+def _ceiling(axes: Axes, line: Roofline, window: _Window, height: float, rates: Sequence[str]) -> _Box:
+    colour, slope = _COLOURS[rates[-1]], line.hbm.bytes_per_second.value
+    ridge = line.ridge_point(rates[-1]).value
+    axes.plot([ridge, window.right], [height, height], color=colour, linewidth=1.8, zorder=4)
+    low, high = _span(line, rates[-1])
+    if low != high:
+        x = [low / slope, high / slope, window.right, window.right]
+        axes.fill(x, [low, high, high, low], color=colour, alpha=0.16, linewidth=0, zorder=1)
+    axes.plot(ridge, height, marker="D", markersize=4.5, color=colour, markeredgecolor="white", zorder=6)
+    style: dict[str, Any] = {"textcoords": "offset points", "ha": "right", "color": colour}
+    axes.annotate(f"{ridge:.0f}", (ridge, height), (-5, 3), fontsize=7.5, **style)
+    text = f"{', '.join(_NAMES[rate] for rate in rates)}  {line.peak(rates[-1]):v}"
+    axes.annotate(text, (window.right, height), (-2, 3), fontsize=8, fontweight="bold", **style)
+    across, up = window.fraction(window.right, height)
+    return _Box(across - 1.15 * len(text) * _CHARACTER, up, across, up + _LINE)
+
+
+def _kernels(axes: Axes, line: Roofline, window: _Window, points: Sequence[KernelPoint], taken: Sequence[_Box]) -> None:
+    boxes = list(taken)
+    halo = _matplotlib("matplotlib.patheffects").withStroke(linewidth=2.5, foreground="white")
+    for point in points:
+        bound = line.bound(point)
+        measured = point.flops_per_second
+        height = measured or point.total_flops / bound.time_seconds
+        face = _INK if measured else "white"
+        axes.plot(point.intensity(), height, "o", markersize=6, zorder=8, color=_INK, markerfacecolor=face)
+        share = f" ({bound.percent_of_roofline:.0f} %)" if bound.percent_of_roofline is not None else ""
+        text = f"{point.name}{share}"
+        spot, box = _place(text, window.fraction(point.intensity(), height), boxes)
+        boxes.append(box)
+        axes.annotate(
+            text,
+            (point.intensity(), height),
+            (spot.across, spot.up),
+            textcoords="offset points",
+            ha=spot.align,
+            fontsize=7.5,
+            color=_INK,
+            zorder=9,
+            path_effects=[halo],
+        )
+
+
+def _place(text: str, at: tuple[float, float], taken: Sequence[_Box]) -> tuple[_Spot, _Box]:
+    """The first spot around the dot whose box meets no other and stays in the panel; else the one that meets fewest."""
+    options = [(spot, spot.box(text, at)) for spot in _SPOTS]
+    return min(options, key=lambda option: sum(option[1].meets(box) for box in taken) + 10 * option[1].outside())

@@ -1,0 +1,93 @@
+"""The trnlab command: exit codes, messages, and data written whole."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+KERNEL = """
+import sys
+import nki
+import nki.isa as nisa
+import nki.language as nl
+import numpy as np
+
+@nki.jit
+def double(x):
+    out = nl.ndarray(x.shape, dtype=x.dtype, buffer=nl.shared_hbm)
+    tile = nl.load(x)
+    nl.store(out, nl.add(tile, tile))
+    return out
+
+print(double(np.full((2, 3), 4, np.float32)).tolist(), nisa.get_nc_version().name, sys.argv[1:])
+"""
+
+
+def trnlab(*args: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "trnlab.models.cli", *args]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120, check=False)
+
+
+def script(folder: Path, text: str) -> str:
+    (folder / "script.py").write_text(text)
+    return "script.py"
+
+
+def test_run_gives_a_script_its_arguments_and_a_target(tmp_path: Path) -> None:
+    done = trnlab("run", "--target", "trn2", script(tmp_path, KERNEL), "one", "--two", cwd=tmp_path)
+    assert done.stdout.strip() == "[[8.0, 8.0, 8.0], [8.0, 8.0, 8.0]] gen3 ['one', '--two']"
+    assert done.returncode == 0
+
+
+def test_a_failing_script_shows_its_own_traceback_and_exits_with_1(tmp_path: Path) -> None:
+    done = trnlab("run", script(tmp_path, "def broken():\n    return 1 / 0\n\nbroken()\n"), cwd=tmp_path)
+    assert done.returncode == 1
+    lines = done.stderr.splitlines()
+    assert lines[0] == "Traceback (most recent call last):"
+    assert lines[1].strip().startswith('File "script.py", line 4')
+    assert lines[-1] == "ZeroDivisionError: division by zero"
+    assert "runpy" not in done.stderr
+
+
+@pytest.mark.parametrize(("exit_", "code", "stderr"), [("3", 3, ""), ("None", 0, ""), ("'no luck'", 1, "no luck\n")])
+def test_a_scripts_own_exit_code_is_the_commands(tmp_path: Path, exit_: str, code: int, stderr: str) -> None:
+    done = trnlab("run", script(tmp_path, f"import sys\nsys.exit({exit_})\n"), cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (code, stderr)
+
+
+def test_a_kernel_error_ends_with_the_kernels_line(tmp_path: Path) -> None:
+    broken = KERNEL.replace("nl.add(tile, tile)", "nl.ndarray((129, 3), nl.float32)")
+    done = trnlab("run", script(tmp_path, broken), cwd=tmp_path)
+    assert done.returncode == 1
+    assert "PartitionError" in done.stderr
+    assert "script.py:12 in double" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (("run", "absent.py"), "trnlab: no script at absent.py"),
+        (("run", "--target", "trn9", "script.py"), "did you mean"),
+        (("claims", "--json", "absent/claims.json"), "absent/claims.json"),
+    ],
+)
+def test_wrong_input_is_one_message_and_exit_code_2(tmp_path: Path, args: tuple[str, ...], message: str) -> None:
+    script(tmp_path, "")
+    done = trnlab(*args, cwd=tmp_path)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["script.py"]
+
+
+def test_claims_are_a_table_and_data(tmp_path: Path) -> None:
+    done = trnlab("claims", "--json", "claims.json", cwd=tmp_path)
+    assert done.returncode == 0
+    rows = json.loads((tmp_path / "claims.json").read_text())
+    assert "4.4x" in done.stdout
+    assert len(rows) >= 9
+    assert [path.name for path in tmp_path.iterdir()] == ["claims.json"]
