@@ -74,11 +74,14 @@ class Edges:
 def unroll(program: Program, assumed_trips: int = 1) -> IndexArray:
     """Instruction numbers in the order they execute: loop bodies repeated, bounds known only at run time assumed.
 
+    Numbers are those of `program.flat`.
+
     Raises:
         TimelineError: more than `MAX_STEPS` steps, or a negative number of assumed trips.
     """
     if assumed_trips < 0:
         raise TimelineError("assumed_trips", str(assumed_trips), "0 or more")
+    program = program.flat
     if not program.loops:
         return np.arange(len(program), dtype=np.int64)
     order = sorted(program.loops, key=lambda loop: (loop.begin, -loop.end))
@@ -117,7 +120,8 @@ class _Accesses(NamedTuple):
 
 
 def dependences(program: Program, steps: IndexArray | None = None) -> Edges:
-    """The ordering edges between steps (by default the instructions as listed, every loop body once)."""
+    """The ordering edges between steps (by default the instructions of `program.flat`, every loop body once)."""
+    program = program.flat
     executed = np.arange(len(program), dtype=np.int64) if steps is None else steps
     return _sweep(_accesses(program, executed), _extra(program, executed))
 

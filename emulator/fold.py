@@ -16,7 +16,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from trnlab.emulator.fold_flatten import flatten
-from trnlab.emulator.fold_search import Columns, Node, find_loops, intern, row_hashes
+from trnlab.emulator.fold_periods import intern, row_hashes
+from trnlab.emulator.fold_search import Columns, Node, find_loops
 from trnlab.emulator.memory import MemoryRegion
 from trnlab.emulator.program import Program
 from trnlab.emulator.repeats import ImmediateTable, Integers, Repeat, classes_of

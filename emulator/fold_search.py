@@ -1,37 +1,28 @@
 """Finding the loops of a flat sequence of instructions, outermost first, on arrays.
 
-Every instruction has a key (what must agree from one iteration to the next) and rows of integers (what may advance).
-Periods are guessed from how far back the same few keys stood before; for a period p, instruction i continues a loop
-when its key is that of i + p and i + 2p and its rows advance by the same steps twice. A *linear* hash of the rows turns
-that into comparisons of whole arrays. What wins is compared exactly before it becomes a loop: no hash decides.
-
-Time is linear in the number of instructions: a bounded number of periods is tried on each level, sorting is by 16-bit
-codes (a radix sort), and only one copy of a loop's body is searched further.
+Of everything that repeats (see `fold_periods`) the loops that explain most instructions are taken first, then what fits
+beside them; then one copy of each body is searched for inner loops, whose instructions must also agree in how the outer
+loop advances them. A loop is only made of iterations that were compared exactly, so that no hash decides.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from trnlab.emulator.fold_periods import Hashes, Mask, common_distances, intern, periodic, repeating_runs, stretches
 from trnlab.emulator.repeats import Integers, StepTable
 
-Hashes = np.ndarray[Any, np.dtype[np.uint64]]
-Mask = np.ndarray[Any, np.dtype[np.bool_]]
-
-_WINDOWS = 7  # lengths 1, 2, 4 .. 64
-_SEEDS = 4  # most frequent distances, and as many that cover most
-_PERIODS = 24
 _ROUNDS = 3
-_RARE = 64  # a period that fewer than one in so many instructions repeat with leads to no further ones
+_ATTEMPTS = 4
+_COVERED = 4  # loops around others are looked for where loops cover at least one in so many instructions
 _SHORT = 8  # instructions; any few can be called two trips, or trips with a table
 _ENOUGH_TRIPS_TO_LOSE_ONE = 8
 _PRIMES = (2, 3, 5, 7)
 _IRREGULAR = 16
-_SHUFFLE = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio, odd: Knuth's multiplicative hashing
 _TWO_TRIPS, _TABLES = 0.5, 0.4  # weights: any two trips have constant steps, and tables fit anything
 
 
@@ -78,129 +69,6 @@ class _Run(NamedTuple):
     affine: bool
 
 
-# -- keys ------------------------------------------------------------------------------------------------------------
-
-
-def row_hashes(starts: Integers, columns: Integers) -> Hashes:
-    """A hash of each instruction's rows, linear: that of a difference is the difference of the hashes, mod 2^64."""
-    widths = np.diff(starts)
-    within = np.arange(len(columns)) - np.repeat(starts[:-1] - starts[0], widths)
-    weights = np.random.default_rng(0x5EED).integers(
-        2**64, size=(int(widths.max(initial=0)), columns.shape[1]), dtype=np.uint64
-    )
-    terms = np.zeros(len(columns), np.uint64)
-    for column in range(columns.shape[1]):
-        terms += columns[:, column].astype(np.uint64) * weights[within, column]
-    sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(terms, dtype=np.uint64)])
-    part: Hashes = sums[starts[1:] - starts[0]] - sums[starts[:-1] - starts[0]]
-    return part
-
-
-def intern(keys: Integers, starts: Integers, columns: Integers) -> Integers:
-    """Numbers that are equal exactly where the keys and all rows of the columns are; equal keys have equally many rows.
-
-    Instructions whose hashes collide get numbers of their own, so that nothing else equals them.
-    """
-    mixed = keys.astype(np.uint64) * _SHUFFLE ^ row_hashes(starts, columns)
-    _, first, inverse = np.unique(mixed, return_index=True, return_inverse=True)
-    model = first[inverse]
-    wrong = keys != keys[model]
-    model[wrong] = np.flatnonzero(wrong)
-    widths = np.diff(starts)
-    differ = (columns != columns[np.arange(len(columns)) + np.repeat(starts[model] - starts[:-1], widths)]).any(axis=1)
-    wrong[np.repeat(np.arange(len(keys)), widths)[differ]] = True
-    names: Integers = inverse.astype(np.int64)
-    names[wrong] = len(keys) + np.arange(np.count_nonzero(wrong))
-    return names
-
-
-# -- periods ---------------------------------------------------------------------------------------------------------
-
-
-def _distances(codes: Hashes, count: int) -> Integers:
-    """How often each distance stands between an instruction and the one before it with the same code."""
-    short = (codes >> np.uint64(48)).astype(np.uint16)
-    order = np.argsort(short, kind="stable")
-    sorted_ = short[order]
-    apart = np.diff(order)[sorted_[1:] == sorted_[:-1]]
-    counts: Integers = np.bincount(apart, minlength=count)
-    return counts
-
-
-def _best(counts: Integers, how_many: int) -> list[int]:
-    """The most frequent distances, and those that explain most instructions, alternating."""
-    found = np.flatnonzero(counts)
-    by_count = found[_largest(counts[found], how_many)]
-    by_cover = found[_largest(counts[found] * found, how_many)]
-    return list(dict.fromkeys(np.stack([by_count, by_cover], axis=1).reshape(-1).tolist()))
-
-
-def _largest(values: Integers, how_many: int) -> Integers:
-    """Where the largest values stand, in order of size."""
-    how_many = min(how_many, len(values))
-    chosen = np.argpartition(-values, how_many - 1)[:how_many] if how_many else np.zeros(0, np.int64)
-    order: Integers = chosen[np.argsort(-values[chosen], kind="stable")]
-    return order
-
-
-def _seeds(keys: Integers) -> list[int]:
-    """Distances after which windows of 1, 2, 4 .. keys stand again."""
-    codes = keys.astype(np.uint64) * _SHUFFLE
-    counts = np.zeros(len(keys), np.int64)
-    for power in range(_WINDOWS):
-        width = 1 << power
-        counts += _distances(codes, len(keys))
-        if len(codes) <= 2 * width:
-            break
-        codes = (codes[:-width] ^ (codes[width:] * _SHUFFLE + np.uint64(1))) * _SHUFFLE
-    return _best(counts, _SEEDS)
-
-
-def _stretches(mask: Mask, shortest: int) -> Integers:
-    """[(start, length)] of the maximal stretches of True that are long enough."""
-    padded = np.zeros(len(mask) + 2, np.int8)
-    padded[1:-1] = mask
-    edges: Integers = np.flatnonzero(np.diff(padded)).reshape(-1, 2)
-    edges[:, 1] -= edges[:, 0]
-    return edges[edges[:, 1] >= shortest]
-
-
-def _outer_periods(keys: Integers, step: Hashes, period: int) -> list[int]:
-    """Periods of loops around one with this period: where that one ends its steps break, once per outer iteration."""
-    marks = (keys[:-period].astype(np.uint64) + step * _SHUFFLE) * _SHUFFLE
-    counts = _distances(marks, len(keys))
-    # Sums over a period are all the same until a break comes into sight, whatever repeats inside the body.
-    sums = np.cumsum(marks, dtype=np.uint64)
-    near = _distances((sums[period:] - sums[:-period]) * _SHUFFLE, len(keys))
-    near[:2] = 0
-    return list(dict.fromkeys(_best(near, 2) + _best(counts, 2)))
-
-
-def _periodic(keys: Integers, hashes: Hashes, period: int) -> tuple[Mask, Hashes, Mask]:
-    """Whether keys agree one period on, the hashed step to there, and whether keys and steps agree two periods on."""
-    match = keys[:-period] == keys[period:]
-    step = hashes[period:] - hashes[:-period]
-    return match, step, match[:-period] & match[period:] & (step[:-period] == step[period:])
-
-
-def _runs(keys: Integers, hashes: Hashes) -> Integers:
-    """Rows (start, length, period, affine) of everything that repeats with a period worth trying."""
-    queue = _seeds(keys)
-    found = []
-    for number in range(_PERIODS):
-        if number >= len(queue):
-            break
-        period = queue[number]
-        match, step, affine = _periodic(keys, hashes, period)
-        for mask, overlap, constant in ((affine, 2 * period, 1), (match, period, 0)):
-            part = _stretches(mask, period)
-            part[:, 1] += overlap
-            found.append(np.concatenate([part, np.broadcast_to([period, constant], part.shape)], axis=1))
-        if found[-1][:, 1].sum() * _RARE >= len(keys):
-            queue += [other for other in _outer_periods(keys, step, period) if other not in queue]
-    return np.concatenate(found) if found else np.zeros((0, 4), np.int64)
-
-
 # -- choosing among the runs -----------------------------------------------------------------------------------------
 
 
@@ -236,7 +104,7 @@ def _shortened(run: _Run, keys: Integers, hashes: Hashes) -> _Run:
             if (head[:period] != head[period:]).any():
                 break
             low, high = max(0, run.start - run.period), run.start + run.length + run.period
-            around = _stretches(_periodic(keys[low:high], hashes[low:high], period)[2], period)
+            around = stretches(periodic(keys[low:high], hashes[low:high], period)[2], period)
             holds = (around[:, 0] <= run.start - low) & (
                 around.sum(axis=1) >= run.start - low + run.length - 2 * period
             )
@@ -251,7 +119,7 @@ def _trimmed(run: _Run, covered: Mask) -> _Run | None:
     """The longest part of the run that no loop has taken yet, if it is still worth a loop."""
     taken = covered[run.start : run.start + run.length]
     if taken.any():
-        free = _stretches(~taken, 2 * run.period)
+        free = stretches(~taken, 2 * run.period)
         if not len(free):
             return None
         start, length = free[np.argmax(free[:, 1])].tolist()
@@ -300,15 +168,33 @@ def _is_regular(steps: Integers) -> bool:
     return len(steps) <= _IRREGULAR or len(np.unique(steps, axis=0)) <= _IRREGULAR + len(steps) // 8
 
 
-def _choose(columns: Columns, positions: Integers, keys: Integers) -> tuple[list[Node], Mask]:
-    """Loops without their inner ones, and which of the positions they take.
+def _is_permutation(run: _Run, keys: Integers, hashes: Hashes, periods: Sequence[int]) -> bool:
+    """Whether shorter bodies repeat all through the run, but hardly ever with constant steps: a table says it better."""
+    part = slice(run.start, run.start + run.length)
+    for period in periods:
+        if period < run.period and (keys[part][:-period] == keys[part][period:]).all():
+            return bool(periodic(keys[part], hashes[part], period)[2].mean() < 1 / 2)
+    return False
+
+
+class _Choice(NamedTuple):
+    """Loops without their inner ones, the same as runs, and which of the positions they take."""
+
+    nodes: list[Node]
+    runs: list[_Run]
+    covered: Mask
+
+
+def _choose(columns: Columns, positions: Integers, keys: Integers, periods: Sequence[int]) -> _Choice:
+    """The loops that explain most, and those that fit beside them; `periods` are tried besides those found here.
 
     positions: where the keys stand in the flat sequence: neighbours, except around keys that nothing equals
     """
-    covered = np.zeros(len(keys), bool)
-    nodes = []
+    choice = _Choice([], [], np.zeros(len(keys), bool))
+    covered = choice.covered
     crossing, hashes = columns.crossing[positions], columns.hashes[positions]
-    runs = _runs(keys, hashes)
+    runs = repeating_runs(keys, hashes, periods)
+    tried = np.unique(runs[:, 2]).tolist()
     spans = _spans(runs, len(keys))
     for candidate in _still_free(_ranked(runs), covered):
         run = _trimmed(_shortened(candidate, keys, hashes), covered)
@@ -320,11 +206,43 @@ def _choose(columns: Columns, positions: Integers, keys: Integers) -> tuple[list
         if (same != same[0]).any():
             continue
         steps, tables = _advance(columns.iterations(start, run.period, trips))
-        if (tables and run.affine) or (trips == 2 and not _is_regular(steps)):
+        if tables and run.affine:
             continue
-        nodes.append(Node(start, run.period, trips, steps, tables, ()))
+        if trips == 2 and (not _is_regular(steps) or _is_permutation(run, keys, hashes, tried)):
+            continue
+        choice.nodes.append(Node(start, run.period, trips, steps, tables, ()))
+        choice.runs.append(run)
         covered[run.start : run.start + run.length] = True
-    return nodes, covered
+    return choice
+
+
+def _settle(columns: Columns, positions: Integers, keys: Integers) -> _Choice:
+    """The choice that stays when loops around the chosen ones are looked for too."""
+    periods: list[int] = []
+    for _ in range(_ATTEMPTS):
+        choice = _choose(columns, positions, keys, periods)
+        more = [period for period in _periods_around(choice, keys) if period not in periods]
+        if not more:
+            break
+        periods += more
+    return choice
+
+
+def _periods_around(choice: _Choice, keys: Integers) -> list[int]:
+    """Periods of loops around the chosen ones: how far apart equal ones stand when each counts as one instruction."""
+    if len(choice.runs) < 2 or np.count_nonzero(choice.covered) * _COVERED < len(keys):
+        return []
+    names: dict[tuple[int, bytes], int] = {}
+    base = int(keys.max()) + 1
+    shortened = keys.copy()
+    kept = ~choice.covered
+    for run in choice.runs:
+        body = keys[run.start : run.start + run.period]
+        shortened[run.start] = base + names.setdefault((run.length, body.tobytes()), len(names))
+        kept[run.start] = True
+    positions = np.flatnonzero(kept)
+    taken = {run.period for run in choice.runs}
+    return [period for period in common_distances(shortened[positions], positions) if period not in taken]
 
 
 def _uncovered(positions: Integers, keys: Integers, covered: Mask) -> tuple[Integers, Integers]:
@@ -353,11 +271,11 @@ def find_loops(columns: Columns, begin: int, keys: Integers, breaks: Sequence[in
     if _repeats_something(keys):
         rest = _separated(begin, keys, breaks)
         for _ in range(_ROUNDS):
-            found, covered = _choose(columns, *rest)
-            nodes += found
-            if not found or covered.all():
+            choice = _settle(columns, *rest)
+            nodes += choice.nodes
+            if not choice.nodes or choice.covered.all():
                 break
-            rest = _uncovered(*rest, covered)
+            rest = _uncovered(*rest, choice.covered)
     items: list[range | Node] = []
     position = begin
     for node in sorted(nodes, key=lambda node: node.start):

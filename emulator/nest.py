@@ -32,7 +32,8 @@ class Block:
 
 
 def nest(program: Program) -> Block:
-    """The program as nested blocks. Loops without instructions do nothing and are left out."""
+    """`program.flat` as nested blocks. Loops without instructions do nothing and are left out."""
+    program = program.flat
     # Loops are recorded when they close, so of two over the same instructions the later one is the outer one.
     order = sorted(range(len(program.loops)), key=lambda n: (program.loops[n].begin, -program.loops[n].end, -n))
     loops = [program.loops[number] for number in order if program.loops[number].begin < program.loops[number].end]
@@ -56,6 +57,7 @@ def _block(loop: Loop | None, begin: int, end: int, loops: list[Loop]) -> Block:
 
 def innermost_loops(program: Program) -> IndexArray:
     """For every instruction the position in `program.loops` of the innermost loop around it, or `TOP`."""
+    program = program.flat
     inner = np.full(len(program), TOP, np.int64)
     for number in reversed(range(len(program.loops))):  # outer loops are recorded after inner ones
         loop = program.loops[number]
@@ -80,6 +82,7 @@ class Uses(NamedTuple):
 
 def uses(program: Program) -> Uses:
     """One entry per operand of every instruction, and one per register that bounds a loop."""
+    program = program.flat
     operands = [signature.operands for signature in program.signatures]
     widths = np.asarray([len(group) for group in operands], np.int64)
     first = np.concatenate([np.zeros(1, np.int64), np.cumsum(widths)])
@@ -131,7 +134,8 @@ class LiveRanges:
 
 
 def live_ranges(program: Program) -> LiveRanges:
-    """The live range of every buffer, in time linear in instructions, plus operands times loop depth."""
+    """The live range of every buffer of `program.flat`; time is linear in instructions, plus operands times depth."""
+    program = program.flat
     use = uses(program)
     count = len(program.buffers)
     first, last = np.full(count, -1, np.int64), np.full(count, -1, np.int64)

@@ -35,6 +35,7 @@ LAYERS = {
     "tensors and programs": [
         "fold",
         "fold_flatten",
+        "fold_periods",
         "fold_search",
         "listing",
         "nest",

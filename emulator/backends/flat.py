@@ -84,7 +84,7 @@ def lower(program: Program, target: Target, on_print: Print) -> Lowered:
     It returns the outputs and the inputs written, by buffer number, in their buffers' shapes; and the fault, three
     integers (instruction or -1, operand position, index), or None when the program has no run-time address.
     """
-    return _Lowering(program, target, on_print)
+    return _Lowering(program.flat, target, on_print)
 
 
 class _Lowering:

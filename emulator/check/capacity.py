@@ -93,6 +93,7 @@ def check_capacity(program: Program, target: Target) -> Occupancy:
     Raises:
         CapacityError: more is live at once than a memory holds, or two live buffers share an address.
     """
+    program = program.flat
     occupancy, overflows = measure(program, target)
     if overflows:
         worst = overflows[0]
@@ -112,6 +113,7 @@ def check_capacity(program: Program, target: Target) -> Occupancy:
 
 def measure(program: Program, target: Target) -> tuple[Occupancy, tuple[Overflow, ...]]:
     """How full SBUF and PSUM get, and every way in which the program does not fit."""
+    program = program.flat
     ranges = live_ranges(program)
     live = _OnChip(program, ranges)
     plan = assign_banks(live.of(MemoryRegion.psum), ranges, target)

@@ -32,6 +32,7 @@ def uninitialised_reads(program: Program) -> tuple[Finding, ...]:
 
     Judged are on-chip buffers and HBM buffers that the kernel allocates; arguments, constants and registers are not.
     """
+    program = program.flat
     found: dict[tuple[int, int], Finding] = {}
     for number, position, missing in _missing_elements(program):
         key = int(program.signature_ids[number]), position
