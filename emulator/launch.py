@@ -25,7 +25,7 @@ from trnlab.emulator.check.capacity import Occupancy
 from trnlab.emulator.errors import ArgumentError, NotYetSupportedError
 from trnlab.emulator.program import Program
 from trnlab.emulator.source import fail
-from trnlab.emulator.target import Target, get_target
+from trnlab.emulator.target import Target, TargetError, get_target
 from trnlab.emulator.trace import active
 
 if TYPE_CHECKING:
@@ -37,8 +37,14 @@ DEFAULT_TARGET = "trn3"  # AWS's CPU simulator documents the same default (nki_s
 
 
 def default_target() -> Target:
-    """The target named by NEURON_PLATFORM_TARGET_OVERRIDE, else Trainium3."""
-    return get_target(os.environ.get(TARGET_VARIABLE) or DEFAULT_TARGET)
+    """The target named by NEURON_PLATFORM_TARGET_OVERRIDE, else Trainium3; raises TargetError for a wrong name."""
+    named = os.environ.get(TARGET_VARIABLE)
+    if not named:
+        return get_target(DEFAULT_TARGET)
+    try:
+        return get_target(named)
+    except TargetError as error:
+        raise TargetError(TARGET_VARIABLE, error.found, error.allowed) from None
 
 
 def print_to_stdout(prefix: str, values: np.ndarray[Any, Any]) -> None:

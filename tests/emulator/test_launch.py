@@ -213,3 +213,9 @@ def test_errors_inside_jit_are_the_kernels_own() -> None:
 
     with pytest.raises(errors.BufferError, match="in sbuf"):
         jax.jit(nki.jit(wrong))(X)
+
+
+def test_a_wrong_name_in_the_target_variable_is_reported_under_the_variables_name(monkeypatch: Any) -> None:
+    monkeypatch.setenv(TARGET_VARIABLE, "trn7")
+    with pytest.raises(TargetError, match=rf"{TARGET_VARIABLE}: found 'trn7'.*trn3.*did you mean 'trn4'"):
+        default_target()
