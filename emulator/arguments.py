@@ -79,6 +79,11 @@ def kind_of(value: Any) -> Kind | None:
     return "torch" if torch is not None and isinstance(value, torch.Tensor) else None
 
 
+def records_gradients(tensor: Any) -> bool:
+    """Whether torch would refuse, or record, a change of this torch tensor in place."""
+    return bool(tensor.requires_grad and _torch().is_grad_enabled())
+
+
 def describe(name: str, value: Any) -> TensorArgument | None:
     """The value as a tensor argument; None when it is no array.
 

@@ -139,6 +139,23 @@ class Call:
                 found = f"a {argument.kind} array written in place under a JAX transformation"
                 allowed = "a JAX array, and a kernel that returns what it wrote"
                 fail(ArgumentError, f"kernel {self.name}", operand=argument.name, found=found, allowed=allowed)
+            if argument.kind == "torch" and arguments.records_gradients(argument.value):
+                found = "a torch tensor that requires gradients, which the kernel writes"
+                allowed = "the tensor's detach(), or a call under torch.no_grad()"
+                fail(ArgumentError, f"kernel {self.name}", operand=argument.name, found=found, allowed=allowed)
+            self._require_own_memory(argument)
+
+    def _require_own_memory(self, written: TensorArgument) -> None:
+        """An argument that is written overlaps no other: each is a tensor of its own to the kernel."""
+        if written.kind == "jax":
+            return
+        for other in self.tensors:
+            if other is written or other.kind == "jax":
+                continue
+            if np.shares_memory(written.as_numpy(), other.as_numpy()):
+                found = f"an array that the kernel writes, and that shares memory with {other.name}"
+                allowed = "arguments that do not overlap where one is written; a copy of one of them"
+                fail(ArgumentError, f"kernel {self.name}", operand=written.name, found=found, allowed=allowed)
 
     # -- tracing ----------------------------------------------------------------------------------------------------
 

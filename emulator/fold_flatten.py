@@ -63,11 +63,13 @@ class _Levels:
 
     def advanced(self, body: _Values, depth: int, trips: int) -> _Values:
         """All iterations of a body that is given for one."""
-        steps, tables = self.steps[depth, body.places], self.tables[depth, body.places]
+        steps = self.steps[depth, body.places]
         counter = np.arange(trips)
         moved = body.moved + counter[:, None, None] * steps
-        for value, column in np.argwhere(tables >= 0).tolist():
-            moved[:, value, column] += self.entries[tables[value, column] + counter]
+        if len(self.entries):
+            tables = self.tables[depth, body.places]
+            for value, column in np.argwhere(tables >= 0).tolist():
+                moved[:, value, column] += self.entries[tables[value, column] + counter]
         return _Values(np.tile(body.places, trips), moved.reshape(trips * len(steps), steps.shape[1]))
 
 
@@ -119,6 +121,8 @@ def _operands(program: Program) -> IndexArray:
 
 def _immediates(program: Program) -> ValueArray:
     """Where tables are laid end to end, a repeat moves an immediate from entry to entry by the table's stride."""
+    if not len(program.immediates):
+        return program.immediates
     levels = _Levels(program, len(program.immediates), 1)
     first = np.full(len(program.immediates), -1, np.int64)
     entries, filled = [np.zeros(0, np.float64)], 0

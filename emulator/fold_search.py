@@ -7,23 +7,19 @@ loop advances them. A loop is only made of iterations that were compared exactly
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 
-from trnlab.emulator.fold_periods import Hashes, Mask, common_distances, intern, periodic, repeating_runs, stretches
+from trnlab.emulator.fold_periods import Hashes, Mask, common_distances, intern, repeating_runs
+from trnlab.emulator.fold_runs import Run, is_accident, ranked, rotated, shortened, spans_of, still_free, trimmed
 from trnlab.emulator.repeats import Integers, StepTable
 
 _ROUNDS = 3
 _ATTEMPTS = 4
 _COVERED = 4  # loops around others are looked for where loops cover at least one in so many instructions
-_SHORT = 8  # instructions; any few can be called two trips, or trips with a table
-_ENOUGH_TRIPS_TO_LOSE_ONE = 8
-_PRIMES = (2, 3, 5, 7)
-_IRREGULAR = 16
-_TWO_TRIPS, _TABLES = 0.5, 0.4  # weights: any two trips have constant steps, and tables fit anything
 
 
 class Columns(NamedTuple):
@@ -60,97 +56,6 @@ class Node:
     items: tuple[range | Node, ...]
 
 
-class _Run(NamedTuple):
-    """A stretch of a sequence that repeats with a period; `affine` when with constant steps."""
-
-    start: int
-    length: int
-    period: int
-    affine: bool
-
-
-# -- choosing among the runs -----------------------------------------------------------------------------------------
-
-
-def _ranked(runs: Integers) -> Integers:
-    """The runs worth a loop in the order in which they are taken: first what explains most, then shorter bodies."""
-    length, period, affine = runs[:, 1], runs[:, 2], runs[:, 3] == 1
-    trips = length // period
-    worth = affine | (trips * period >= _SHORT)
-    weight = np.where(affine, 1.0, np.where(trips == 2, _TWO_TRIPS, _TABLES)) * trips * period
-    order = np.lexsort((runs[:, 0], period, ~affine, -trips * period, -weight))
-    ranked: Integers = runs[order[worth[order]]]
-    return ranked
-
-
-def _still_free(runs: Integers, covered: Mask) -> Iterator[_Run]:
-    """The runs in order, without those that are covered by then; looked at in batches that double."""
-    batch = 1
-    while len(runs):
-        for start, length, period, affine in runs[:batch].tolist():
-            yield _Run(start, length, period, bool(affine))
-        taken = np.concatenate([np.zeros(1, np.int64), np.cumsum(covered)])
-        runs = runs[batch:]
-        runs = runs[taken[runs[:, 0] + runs[:, 1]] - taken[runs[:, 0]] < runs[:, 1]]
-        batch *= 2
-
-
-def _shortened(run: _Run, keys: Integers, hashes: Hashes) -> _Run:
-    """The run with the shortest period that divides its own, grown to all that repeats with that one."""
-    for prime in _PRIMES if run.affine else ():
-        while run.period % prime == 0:
-            period = run.period // prime
-            head = keys[run.start : run.start + 2 * period]
-            if (head[:period] != head[period:]).any():
-                break
-            low, high = max(0, run.start - run.period), run.start + run.length + run.period
-            around = stretches(periodic(keys[low:high], hashes[low:high], period)[2], period)
-            holds = (around[:, 0] <= run.start - low) & (
-                around.sum(axis=1) >= run.start - low + run.length - 2 * period
-            )
-            if not holds.any():
-                break
-            start, length = around[holds][0].tolist()
-            run = _Run(low + start, length + 2 * period, period, True)
-    return run
-
-
-def _trimmed(run: _Run, covered: Mask) -> _Run | None:
-    """The longest part of the run that no loop has taken yet, if it is still worth a loop."""
-    taken = covered[run.start : run.start + run.length]
-    if taken.any():
-        free = stretches(~taken, 2 * run.period)
-        if not len(free):
-            return None
-        start, length = free[np.argmax(free[:, 1])].tolist()
-        run = run._replace(start=run.start + start, length=length)
-    trips = run.length // run.period
-    return run if (run.affine and trips > 2) or trips * run.period >= _SHORT else None
-
-
-def _rotated(run: _Run, crossing: Integers, spans: Integers) -> _Run:
-    """The run from the start at which fewest buffers are in use across iterations, so that they can stay inside.
-
-    Of several such starts the one that cuts through fewest other runs, which may be inner loops.
-    """
-    trips, slack = divmod(run.length, run.period)
-    gaps = slice(run.start + run.period, run.start + 2 * run.period)
-    order = np.lexsort((spans[gaps], crossing[gaps]))
-    best = int(order[order <= slack][0])
-    if trips >= _ENOUGH_TRIPS_TO_LOSE_ONE and crossing[gaps][order[0]] < crossing[gaps][best]:
-        best = int(order[0])
-    return run._replace(start=run.start + best, length=(run.length - best) // run.period * run.period)
-
-
-def _spans(runs: Integers, count: int) -> Integers:
-    """For the gap before each of the positions, how many runs with constant steps reach across it."""
-    affine = runs[runs[:, 3] == 1]
-    opened = np.bincount(affine[:, 0] + 1, minlength=count + 1)
-    closed = np.bincount(affine[:, 0] + affine[:, 1], minlength=count + 1)
-    spans: Integers = np.cumsum(opened[: count + 1] - closed[: count + 1])
-    return spans
-
-
 def _advance(values: Integers) -> tuple[Integers, tuple[StepTable, ...]]:
     """Steps [rows, 2] of values [trips, rows, 2], and tables where steps are not constant."""
     steps = values[1] - values[0]
@@ -163,25 +68,11 @@ def _advance(values: Integers) -> tuple[Integers, tuple[StepTable, ...]]:
     return steps, tables
 
 
-def _is_regular(steps: Integers) -> bool:
-    """Whether few steps are different; the steps between two unrelated stretches are, two trips or not."""
-    return len(steps) <= _IRREGULAR or len(np.unique(steps, axis=0)) <= _IRREGULAR + len(steps) // 8
-
-
-def _is_permutation(run: _Run, keys: Integers, hashes: Hashes, periods: Sequence[int]) -> bool:
-    """Whether shorter bodies repeat all through the run, but hardly ever with constant steps: a table says it better."""
-    part = slice(run.start, run.start + run.length)
-    for period in periods:
-        if period < run.period and (keys[part][:-period] == keys[part][period:]).all():
-            return bool(periodic(keys[part], hashes[part], period)[2].mean() < 1 / 2)
-    return False
-
-
 class _Choice(NamedTuple):
     """Loops without their inner ones, the same as runs, and which of the positions they take."""
 
     nodes: list[Node]
-    runs: list[_Run]
+    runs: list[Run]
     covered: Mask
 
 
@@ -195,12 +86,12 @@ def _choose(columns: Columns, positions: Integers, keys: Integers, periods: Sequ
     crossing, hashes = columns.crossing[positions], columns.hashes[positions]
     runs = repeating_runs(keys, hashes, periods)
     tried = np.unique(runs[:, 2]).tolist()
-    spans = _spans(runs, len(keys))
-    for candidate in _still_free(_ranked(runs), covered):
-        run = _trimmed(_shortened(candidate, keys, hashes), covered)
+    spans = spans_of(runs, len(keys))
+    for candidate in still_free(ranked(runs), covered):
+        run = trimmed(shortened(candidate, keys, hashes), covered)
         if run is None:
             continue
-        run = _rotated(run, crossing, spans)
+        run = rotated(run, crossing, spans)
         start, trips = int(positions[run.start]), run.length // run.period
         same = keys[run.start : run.start + run.length].reshape(trips, -1)
         if (same != same[0]).any():
@@ -208,7 +99,7 @@ def _choose(columns: Columns, positions: Integers, keys: Integers, periods: Sequ
         steps, tables = _advance(columns.iterations(start, run.period, trips))
         if tables and run.affine:
             continue
-        if trips == 2 and (not _is_regular(steps) or _is_permutation(run, keys, hashes, tried)):
+        if trips == 2 and is_accident(run, steps, keys, hashes, tried, spans):
             continue
         choice.nodes.append(Node(start, run.period, trips, steps, tables, ()))
         choice.runs.append(run)

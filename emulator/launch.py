@@ -29,6 +29,7 @@ from trnlab.emulator.target import Target, TargetError, get_target
 from trnlab.emulator.trace import active
 
 if TYPE_CHECKING:
+    from trnlab.emulator.check.finding import Finding
     from trnlab.emulator.timing.timeline import Timeline
 
 MODES = get_args(Mode)
@@ -75,6 +76,13 @@ class Run:
     program: Program
     target: Target
     stats: RunStats
+
+    @cached_property
+    def findings(self) -> tuple[Finding, ...]:
+        """What the checks say of the program: limits, capacity, reads of memory that nothing wrote."""
+        from trnlab.emulator.check import check
+
+        return check(self.program, self.target)
 
     @cached_property
     def timeline(self) -> Timeline:

@@ -254,11 +254,15 @@ class Program:
         """The program that `to_json` wrote.
 
         Raises:
-            ValueError: not a trnlab program, or one of another format version.
+            ValueError: not a trnlab program, one of another format version, or a damaged one.
         """
         from trnlab.emulator.program_json import decode
 
-        return decode(json.loads(text))
+        data = json.loads(text)
+        try:
+            return decode(data)
+        except (KeyError, TypeError, AttributeError, IndexError) as error:
+            raise ValueError(f"a damaged trnlab program: {type(error).__name__}: {error}") from error
 
     @cached_property
     def digest(self) -> str:

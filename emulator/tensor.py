@@ -45,6 +45,8 @@ class NkiTensor(Reshaping):
         """
         if dim != 0:
             self._fail("vector_select", f"dim={dim}", "dim=0", ArgumentError)
+        if not isinstance(vector_offset, NkiTensor):
+            self._fail("vector_select", f"vector_offset {vector_offset!r}", "a tensor of indices", ArgumentError)
         pattern = [[self.strides[0], vector_offset.shape[0]]]
         pattern += [[s, n] for s, n in zip(self.strides[1:], self.shape[1:], strict=True)]
         return self.ap(pattern, vector_offset=vector_offset, indirect_dim=0)
@@ -65,7 +67,7 @@ class NkiTensor(Reshaping):
 
         Raises:
             ShapeError: a malformed pattern.  BoundsError: the pattern leaves the buffer.
-            ArgumentError: both run-time offsets, or a vector offset of the wrong shape.
+            ArgumentError: both run-time offsets, or a vector offset that is no tensor or of the wrong shape.
             TraceError: the view is already indirect.
         """
         to = self.dtype if dtype is None else as_dtype(dtype)
@@ -98,7 +100,8 @@ class NkiTensor(Reshaping):
         if scalar is not None:
             self._scalar_index(scalar)
             return Indirection("scalar", scalar, stride, self.shape[dim], None)
-        assert vector is not None
+        if not isinstance(vector, NkiTensor):
+            self._fail("ap", f"vector_offset {vector!r}", "a tensor of indices", ArgumentError)
         if self.buffer not in HBM_REGIONS:
             self._fail("ap", "vector_offset on an on-chip tensor", "vector_offset on an HBM tensor", BufferError)
         if dim != 0:

@@ -31,7 +31,7 @@ class Indexing(TensorBase):
             TraceError: two run-time indices in one view.
         """
         keys = key if type(key) is tuple else (key,)
-        if ... in keys:
+        if any(item is ... for item in keys):  # `in` would compare arrays by value
             keys = self._expand_ellipsis(keys)
         if len(keys) > len(self.shape):
             self._fail("__getitem__", f"{len(keys)} indices", f"at most {self.ndim}", BoundsError)
@@ -91,7 +91,8 @@ class Indexing(TensorBase):
         stop = size if stop is None else int(stop) + size * (stop < 0)
         step = 1 if step is None else int(step)
         if not (0 <= start < stop <= size and step >= 1):
-            found = f"slice {item.start}:{item.stop}:{item.step} on dimension {dim} of size {size}"
+            parts = ("" if part is None else str(part) for part in (item.start, item.stop, item.step))
+            found = f"slice {':'.join(parts).removesuffix(':')} on dimension {dim} of size {size}"
             self._fail("__getitem__", found, f"0 <= start < stop <= {size}, step >= 1", BoundsError)
         return start, -(-(stop - start) // step), step
 

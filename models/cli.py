@@ -81,7 +81,8 @@ def claims(json_file: JsonFile = None) -> None:
     table = Table(title="Announced claims", title_justify="left", show_lines=True, expand=True)
     for column in claims_.COLUMNS:
         wide = column in ("claim", "note")
-        table.add_column(column, ratio=3 if wide else None, overflow="fold")
+        # Without a least width the prose columns, which alone can shrink, get one character each on a narrow terminal.
+        table.add_column(column, ratio=3 if wide else 1, min_width=16 if wide else None, overflow="fold")
     for row in claims_.rows():
         table.add_row(*row)
     Console().print(table)

@@ -36,6 +36,7 @@ LAYERS = {
         "fold",
         "fold_flatten",
         "fold_periods",
+        "fold_runs",
         "fold_search",
         "listing",
         "nest",

@@ -290,6 +290,23 @@ def test_read_only_numpy_arguments_are_fine_unless_written() -> None:
         launch.run(doubled, frozen)
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_an_argument_that_is_written_overlaps_no_other(mode: Any) -> None:
+    def first(x, y):
+        doubled(x)
+        return copied(y)
+
+    wide = np.zeros((128, 16), np.float32)
+    for other in (wide[:, :8], wide[:, 7:15]):
+        with pytest.raises(errors.ArgumentError, match=r"x: found an array that the kernel writes, and .* with y"):
+            launch.run(first, wide[:, :8], other, mode=mode)
+    assert (wide == 0).all()
+    wide += 1
+    launch.run(first, wide[:, ::2], wide[:, 1::2], mode=mode)  # interleaved, but no element in common
+    np.testing.assert_array_equal(wide[0], [2, 1] * 8)
+    np.testing.assert_array_equal(launch.run(lambda x, y: copied(y), X, X, mode=mode).outputs, X)  # nothing written
+
+
 # -- shapes alone -----------------------------------------------------------------------------------------------------
 
 

@@ -80,3 +80,18 @@ def test_tensors_change_in_place(mode: Any) -> None:
     tensor = tensor_of("bfloat16")
     launch.run(doubled, tensor, mode=mode)
     assert torch.equal(tensor.to(torch.float32), 2 * tensor_of("bfloat16").to(torch.float32))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_tensors_that_require_gradients_change_in_place_only_without_them(mode: Any) -> None:
+    def filled(x):
+        tile = nl.full((128, 8), 3.0, dtype=x.dtype)
+        nisa.dma_copy(x, tile)
+
+    tensor = tensor_of("float32").requires_grad_()
+    with pytest.raises(errors.ArgumentError, match="x: found a torch tensor that requires gradients"):
+        launch.run(filled, tensor, mode=mode)
+    assert torch.equal(tensor, tensor_of("float32"))
+    with torch.no_grad():
+        launch.run(filled, tensor, mode=mode)
+    assert torch.equal(tensor.detach(), torch.full((128, 8), 3.0))

@@ -219,3 +219,16 @@ def test_a_wrong_name_in_the_target_variable_is_reported_under_the_variables_nam
     monkeypatch.setenv(TARGET_VARIABLE, "trn7")
     with pytest.raises(TargetError, match=rf"{TARGET_VARIABLE}: found 'trn7'.*trn3.*did you mean 'trn4'"):
         default_target()
+
+
+def test_a_run_reports_what_the_checks_find() -> None:
+    def sums(x: Any) -> Any:
+        tile = nl.ndarray((128, 64), dtype=nl.float32)
+        nisa.dma_copy(dst=tile[:, 0:60], src=x[:, 0:60])
+        out = nl.ndarray((128, 1), dtype=nl.float32, buffer=nl.shared_hbm)
+        nl.store(out, nl.sum(tile, axis=1))
+        return out
+
+    (finding,) = launch.run(sums, np.ones((128, 64), np.float32)).findings
+    assert f"{128 * 4} of {128 * 64} elements" in str(finding)
+    assert "nl.sum(tile, axis=1)" in str(finding)

@@ -202,3 +202,9 @@ def test_rows_and_starts_agree(program: Program) -> None:
         assert len(program.immediate_row(number)) == len(signature.immediates)
     assert program.operand_starts[-1] == len(program.operands)
     assert program.immediate_starts[-1] == len(program.immediates)
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", '{"format": "trnlab-program-1"}', "{", '{"format": "other"}'])
+def test_what_is_no_program_is_a_value_error(text: str) -> None:
+    with pytest.raises(ValueError, match=r"trnlab program|Expecting"):
+        Program.from_json(text)

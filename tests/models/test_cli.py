@@ -91,3 +91,12 @@ def test_claims_are_a_table_and_data(tmp_path: Path) -> None:
     assert "4.4x" in done.stdout
     assert len(rows) >= 9
     assert [path.name for path in tmp_path.iterdir()] == ["claims.json"]
+
+
+def test_claims_stay_readable_on_a_narrow_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    done = trnlab("claims", cwd=tmp_path)
+    assert done.returncode == 0
+    lines = done.stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert any("the FP8 rate of" in line for line in lines), "words of a claim are cut to pieces"

@@ -1,0 +1,420 @@
+"""Folding: which patterns of Python loops come back as loops, what must not fold, and that nothing is lost."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+import trnlab.emulator.nki.isa as nisa
+import trnlab.emulator.nki.language as nl
+from tests.emulator.synthetic import WIDTHS, Recorder
+from trnlab.emulator import launch
+from trnlab.emulator.fold import flatten, fold
+from trnlab.emulator.program import Program
+from trnlab.emulator.repeats import Repeat, depths, outermost_first
+from trnlab.kernels.attention import flash_attention
+from trnlab.kernels.matmul import matmul
+
+X = np.zeros((4096, 64), np.float32)
+P = 128
+
+
+def folded(program: Program) -> Program:
+    """The folded program, which must flatten to the original and survive JSON."""
+    result = fold(program)
+    assert result.flat == program
+    assert result.flat.digest == program.digest
+    assert Program.from_json(result.to_json()) == result
+    return result
+
+
+def trips(program: Program) -> list[tuple[int, int]]:
+    """(depth, trips) of the repeats in the order in which they begin."""
+    repeats = outermost_first(program.repeats)
+    return [(depth, repeat.trips) for depth, repeat in zip(depths(repeats), repeats, strict=True)]
+
+
+def traced(kernel: Callable[..., Any], *args: Any) -> Program:
+    return folded(launch.trace(kernel, *(args or (X,)), target="trn3"))
+
+
+def tile(**options: Any) -> Any:
+    return nl.ndarray((P, 64), dtype=nl.float32, **options)
+
+
+def rows(x: Any, number: int) -> Any:
+    return x[number * P : (number + 1) * P]
+
+
+# -- patterns of kernels ---------------------------------------------------------------------------------------------
+
+
+def test_a_range_loop_with_fresh_tiles() -> None:
+    def kernel(x):
+        for i in range(10):
+            t = tile()
+            nisa.dma_copy(t, rows(x, i))
+            nisa.dma_copy(rows(x, i + 16), t)
+        return x
+
+    result = traced(kernel)
+    assert len(result) == 2
+    assert len(result.flat) == 20
+    assert trips(result) == [(0, 10)]
+    (repeat,) = result.repeats
+    # t, x, x, t: a fresh tile is one further in its class, x stays and advances by 128 rows of 64 elements.
+    assert repeat.steps.tolist() == [[1, 0], [0, 128 * 64], [0, 128 * 64], [1, 0]]
+
+
+def test_several_fresh_tiles_in_each_iteration() -> None:
+    def kernel(x):
+        for i in range(6):
+            first, second = tile(), tile()
+            nisa.dma_copy(first, rows(x, i))
+            nisa.dma_copy(second, rows(x, 31 - i))
+            third = tile()
+            nisa.tensor_tensor(third, first, second, nl.add)
+            nisa.dma_copy(rows(x, i), third)
+        return x
+
+    result = traced(kernel)
+    assert len(result) == 4
+    assert trips(result) == [(0, 6)]
+    assert sorted({step for step, _ in result.repeats[0].steps.tolist()}) == [0, 3]
+
+
+def test_five_levels_of_nesting() -> None:
+    def kernel(x):
+        t = tile()
+
+        def level(depth: int) -> None:
+            for i in range(3):
+                nisa.memset(t[0 : 32 * (depth + 1) % 128 or 128], float(depth))
+                if depth < 5:
+                    level(depth + 1)
+                nisa.tensor_scalar(t, t, nl.multiply, float(depth), op1=nl.add, operand1=float(i))
+
+        level(0)
+        return x
+
+    result = traced(kernel)
+    # 6 levels of 3 trips with 2 instructions each: 2 * (3 + 9 + ... + 729)
+    assert len(result.flat) == 2 * sum(3**depth for depth in range(1, 7))
+    assert len(result) == 12
+    assert trips(result) == [(depth, 3) for depth in range(6)]
+
+
+def test_double_buffering() -> None:
+    def kernel(x):
+        tiles = [tile(), tile()]
+        for i in range(16):
+            nisa.dma_copy(tiles[i % 2], rows(x, i))
+            nisa.dma_copy(rows(x, i), tiles[i % 2])
+        return x
+
+    result = traced(kernel)
+    assert len(result) == 4  # one iteration with each tile
+    assert trips(result) == [(0, 8)]
+    assert not result.repeats[0].tables
+
+
+def test_lists_of_tiles_kept_across_loops_and_walked_backwards() -> None:
+    def kernel(x):
+        tiles = []
+        for i in range(12):
+            tiles.append(tile())
+            nisa.dma_copy(tiles[i], rows(x, i))
+        for i, t in enumerate(tiles):
+            nisa.dma_copy(rows(x, 20 + i), t)
+        for t in reversed(tiles):
+            nisa.memset(t, 0.0)
+        return x
+
+    result = traced(kernel)
+    assert len(result) == 3
+    assert trips(result) == [(0, 12), (0, 12), (0, 12)]
+    assert [repeat.steps[:, 0].tolist() for repeat in result.repeats] == [[1, 0], [0, 1], [-1]]
+
+
+def test_a_first_iteration_that_differs_is_a_prologue() -> None:
+    def kernel(x):
+        w = nl.ndarray((P, 64), dtype=nl.float32)
+        nisa.memset(w, 1.0)
+        for _ in range(4):
+            bank = nl.ndarray((64, 64), dtype=nl.float32, buffer=nl.psum)
+            for k in range(9):
+                nisa.nc_matmul(bank, w, w, accumulate=k > 0)
+            nisa.tensor_copy(w[0:64], bank)
+        return x
+
+    result = traced(kernel)
+    assert len(result) == 1 + 3  # memset; the first product, the other 8, the copy
+    assert trips(result) == [(0, 4), (1, 8)]
+
+
+def test_a_ragged_last_tile_is_an_epilogue() -> None:
+    def kernel(x):
+        for start in range(0, 1000, P):  # 7 tiles of 128 rows and one of 104
+            size = min(P, 1000 - start)
+            t = nl.ndarray((size, 64), dtype=nl.float32)
+            nisa.dma_copy(t, x[start : start + size])
+            nisa.dma_copy(x[2000 + start : 2000 + start + size], t)
+        return x
+
+    result = traced(kernel)
+    assert len(result) == 4
+    assert trips(result) == [(0, 7)]
+
+
+def test_triangular_loops_fold_inside() -> None:
+    recorder = Recorder()
+    t = recorder.tile()
+    for i in range(3, 11):
+        recorder.emit("head", (t, i * i))
+        for j in range(i):
+            recorder.emit("inner", (t, j), (t, i * i + j))
+        recorder.emit("tail", (t, -i * i))
+    result = folded(recorder.program())
+    assert len(result) == 8 * 3  # the eight outer iterations stay, each with its inner loop
+    assert trips(result) == [(0, i) for i in range(3, 11)]
+
+
+def test_a_permuted_list_takes_a_table() -> None:
+    order = [5, 0, 9, 3, 11, 1, 7, 10, 2, 8, 6, 4]
+
+    def kernel(x):
+        tiles = [tile() for _ in order]
+        for t in tiles:
+            nisa.memset(t, 0.0)
+        for i, place in enumerate(order):
+            nisa.dma_copy(rows(x, i), tiles[place])
+        return x
+
+    result = traced(kernel)
+    assert len(result) == 2
+    assert trips(result) == [(0, 12), (0, 12)]
+    _, repeat = result.repeats
+    (table,) = repeat.tables
+    assert table.values.tolist() == [place - 5 for place in order]  # from the first iteration on
+    assert repeat.steps.tolist() == [[0, 128 * 64], [0, 0]]
+
+
+def test_immediates_that_vary_take_tables_over_the_loops_that_matter() -> None:
+    recorder = Recorder()
+    t = recorder.tile()
+    for i in range(3):
+        for j in range(5):
+            recorder.emit("a", (t, 0), values=(0.1 * i, j / 3, i**0.5 + j**0.5, 7.25))
+        recorder.emit("b", (t, i), values=(-0.0 if i else 0.0,))
+    result = folded(recorder.program())
+    assert len(result) == 2
+    outer, inner = outermost_first(result.repeats)
+    assert [table.number for table in inner.immediates] == [0, 1, 2]
+    assert [table.values.shape for table in inner.immediates] == [(3, 1), (1, 5), (3, 5)]
+    assert inner.immediates[2].values.tolist() == [[i**0.5 + j**0.5 for j in range(5)] for i in range(3)]
+    (signs,) = outer.immediates
+    assert np.signbit(signs.values).tolist() == [False, True, True]  # zeros that differ in their bits only
+
+
+def test_nan_immediates_keep_their_bits() -> None:
+    recorder = Recorder()
+    t = recorder.tile()
+    odd = np.asarray([0x7FF8000000000001, 0x7FF8000000000002], np.int64).view(np.float64)
+    for i in range(12):
+        recorder.emit("a", (t, i), values=(float(odd[0]), float(odd[i % 2])))
+    program = recorder.program()
+    result = fold(program)
+    assert len(result) == 1
+    assert [table.number for table in result.repeats[0].immediates] == [1]
+    np.testing.assert_array_equal(result.flat.immediates.view(np.int64), program.immediates.view(np.int64))
+
+
+# -- what may not fold -----------------------------------------------------------------------------------------------
+
+
+def test_source_lines_classes_and_signatures_must_agree() -> None:
+    recorder = Recorder()
+    narrow, wide, constant = recorder.tile(), recorder.tile(WIDTHS[1]), recorder.tile(kind="constant")
+    for i, (source, line) in enumerate([(narrow, 0), (wide, 0), (narrow, 1), (constant, 0)] * 2):
+        recorder.emit("a", (narrow, i), (source, i), line=line)
+    program = recorder.program()
+    result = folded(program)
+    assert len(result) == 4  # two trips of all four, and nothing smaller
+    assert [*result.location_ids] == [0, 0, 1, 0]
+
+
+def test_unfoldable_programs_stay_as_they_are() -> None:
+    rng = np.random.default_rng(0)
+    recorder = Recorder()
+    tiles = [recorder.tile() for _ in range(50)]
+    for letter in rng.integers(0, 60, 5000).tolist():
+        recorder.emit(f"op{letter}", *((tiles[a], b) for a, b in rng.integers(0, 50, (2, 2)).tolist()))
+    program = recorder.program()
+    assert fold(program) is program
+    assert program.flat is program
+    assert flatten(program) is program
+    empty = Recorder().program()
+    assert fold(empty) is empty
+
+
+def test_folding_twice_changes_nothing() -> None:
+    result = fold(launch.trace(matmul, np.zeros((512, 256), np.float32), np.zeros((512, 512), np.float32)))
+    assert result.repeats
+    assert fold(result) is result
+
+
+def test_structured_loops_stay_and_their_bodies_fold() -> None:
+    def kernel(x):
+        t = tile()
+        for i in range(9):
+            nisa.dma_copy(rows(x, i), t)
+
+        def body(_: Any) -> None:
+            for i in range(9):
+                nisa.dma_copy(rows(x, i), t)
+
+        nl.fori_loop(0, 4, body)
+        for i in range(9):
+            nisa.dma_copy(rows(x, i), t)
+        return x
+
+    program = launch.trace(kernel, X)
+    result = folded(program)
+    assert len(result) == 3  # before, inside and after
+    assert trips(result) == [(0, 9)] * 3
+    (loop,) = result.loops
+    assert (loop.begin, loop.end) == (1, 2)
+    (original,) = program.loops
+    assert (original.begin, original.end) == (9, 18)
+
+
+def test_what_writes_a_register_of_a_structured_loop_stays_alone() -> None:
+    def kernel(x):
+        register, other = nisa.register_alloc(0), nisa.register_alloc(0)
+        for _ in range(10):
+            nisa.register_move(other, 3)
+        for _ in range(10):
+            nisa.register_move(register, 3)
+
+        def body(_: Any) -> None:
+            nisa.dma_copy(rows(x, 0), rows(x, 1))
+
+        nl.fori_loop(0, register, body)
+        return x
+
+    opcodes = [item.opcode for item in traced(kernel)]
+    assert opcodes.count("register_move") == 1 + 10 + 1 + 1  # one loop; ten alone; the two that allocating makes
+
+
+def test_named_and_ordered_instructions_stay_alone() -> None:
+    def kernel(x):
+        t = tile()
+        for i in range(20):
+            copy = nisa.dma_copy(rows(x, i), t)
+        nisa.memset(t, 0.0).depends_on(copy)
+        for i in range(20):
+            nisa.memset(t, 0.0, name="middle" if i == 10 else None)
+        return x
+
+    result = traced(kernel)
+    names = [item.name for item in result]
+    # 19 copies and the last one; the ordered memset; 10 memsets, the named one, 9 memsets
+    assert len(result) == 1 + 1 + 1 + 1 + 1 + 1
+    assert names == ["", "", "", "", "middle", ""]
+    assert trips(result) == [(0, 19), (0, 10), (0, 9)]
+    assert result.edges == ((1, 2),)
+
+
+def test_an_inexact_fold_is_never_returned(monkeypatch: pytest.MonkeyPatch) -> None:
+    recorder = Recorder()
+    t = recorder.tile()
+    for i in range(8):
+        recorder.emit("a", (t, i))
+    program = recorder.program()
+    module = importlib.import_module("trnlab.emulator.fold")
+    monkeypatch.setattr(module, "flatten", lambda result: program.replace(operands=program.operands + 1))
+    with pytest.raises(AssertionError, match="folding synthetic is not exact"):
+        fold(program)
+
+
+def test_a_repeat_that_leaves_its_class_is_refused() -> None:
+    recorder = Recorder()
+    recorder.emit("a", (recorder.tile(), 0))
+    recorder.tile()
+    steps = np.asarray([[1, 0]], np.int64)
+    good = recorder.program().replace(repeats=(Repeat(begin=0, end=1, trips=2, steps=steps),))
+    assert good.flat.operands[:, 0].tolist() == [0, 1]
+    with pytest.raises(IndexError, match="steps out of its class"):
+        flatten(good.replace(repeats=(Repeat(begin=0, end=1, trips=3, steps=steps),)))
+
+
+# -- kernels of the library ------------------------------------------------------------------------------------------
+
+
+def test_a_matmul_is_six_instructions() -> None:
+    operand = np.zeros((2048, 2048), ml_dtypes.bfloat16)
+    result = traced(matmul, operand, operand)
+    # Per block of columns: 16 + 16 loads, then 4 x 4 sums of 16 products and a copy, and a store per row of tiles.
+    assert len(result.flat) == 4 * (16 + 16 + 4 * (4 * (16 + 1) + 1))
+    assert len(result) == 6  # the first product clears the bank, the other 15 accumulate
+    assert trips(result) == [(0, 4), (1, 16), (1, 16), (1, 4), (2, 4), (3, 15)]
+
+
+@pytest.mark.parametrize(("causal", "most"), [(False, 60), (True, 640)])
+def test_attention_folds(causal: bool, most: int) -> None:
+    q, k, v = (np.zeros((heads, 2048, 64), ml_dtypes.bfloat16) for heads in (4, 1, 1))
+    result = folded(launch.trace(flash_attention, q, k, v, causal=causal))
+    assert len(result) <= most < len(result.flat) // 5
+    assert max(depth for depth, _ in trips(result)) >= 1
+
+
+# -- how loops are chosen --------------------------------------------------------------------------------------------
+
+
+def test_iterations_begin_where_no_buffer_is_in_use() -> None:
+    recorder = Recorder()
+    recorder.emit("use", (recorder.tile(), 0))  # looks like the end of an iteration
+    for i in range(1, 10):
+        t = recorder.tile()
+        recorder.emit("load", (t, i))
+        recorder.emit("use", (t, i))
+    result = folded(recorder.program())
+    (repeat,) = result.repeats
+    assert (repeat.begin, repeat.end, repeat.trips) == (1, 3, 9)  # load and use of one tile, not use and load
+
+
+def test_loops_around_loops_are_found_however_alike_their_ends_are() -> None:
+    recorder = Recorder()
+    t = recorder.tile()
+
+    def level(depth: int) -> None:
+        for _ in range(3):
+            recorder.emit("odd" if depth % 2 else "even", (t, 0))
+            if depth < 5:
+                level(depth + 1)
+            recorder.emit("end", (t, 0))
+
+    level(0)
+    result = folded(recorder.program())
+    assert len(result) == 12
+    assert trips(result) == [(depth, 3) for depth in range(6)]
+
+
+@pytest.mark.parametrize("constant", [0, 1])
+def test_no_hash_decides(monkeypatch: pytest.MonkeyPatch, constant: int) -> None:
+    rng = np.random.default_rng(2)
+    recorder = Recorder()
+    tiles = [recorder.tile() for _ in range(6)]
+    for i in range(40):
+        recorder.emit("a", (tiles[0], i), (tiles[i % 6], 0))
+        recorder.emit("b", (tiles[int(rng.integers(6))], int(rng.integers(9))))
+    program = recorder.program()
+    for name in ("trnlab.emulator.fold", "trnlab.emulator.fold_periods"):
+        module = importlib.import_module(name)
+        monkeypatch.setattr(module, "row_hashes", lambda starts, _: np.full(len(starts) - 1, constant, np.uint64))
+    folded(program)
