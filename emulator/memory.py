@@ -208,6 +208,14 @@ def check_on_chip(subject: str, buffer: Buffer, target: Target) -> None:
         _misplaced(CapacityError, subject, "shape", buffer, found, allowed, target)
 
 
+def check_hbm(subject: str, buffer: Buffer, held: int, target: Target) -> None:
+    """Raise CapacityError unless the kernel's tensors in HBM, `held` bytes with this one, fit the chip's memory."""
+    if held > target.hbm_bytes_per_chip:
+        found = f"{buffer.nbytes} bytes, {held} with the kernel's other tensors"
+        allowed = f"{target.hbm_bytes_per_chip} bytes of HBM on the chip"
+        _misplaced(CapacityError, subject, "shape", buffer, found, allowed, target)
+
+
 def _misplaced(
     error: type[KernelError],
     subject: str,
@@ -225,5 +233,5 @@ def _misplaced(
         found=f"{what}, {found}" if found else what,
         allowed=allowed,
         generation="" if target is None else target.generation.label,
-        source="NKI architecture guide, SBUF and PSUM geometry",
+        source="NKI architecture guide, memory sizes",
     )

@@ -27,6 +27,7 @@ from trnlab.emulator.errors import (
 from trnlab.emulator.isa.registry import InstructionSpec
 from trnlab.emulator.loops import LoopBody, Runner, Step
 from trnlab.emulator.memory import (
+    HBM_REGIONS,
     ON_CHIP_REGIONS,
     Allocation,
     Buffer,
@@ -35,6 +36,7 @@ from trnlab.emulator.memory import (
     as_element,
     as_region,
     as_sizes,
+    check_hbm,
     check_on_chip,
     to_bytes,
     uninitialised_bytes,
@@ -110,6 +112,7 @@ class Trace:
         self.scale_rule = scale_rule  # a value of microscaling.ScaleRule, for quantize_mx
         self.is_open = False
         self._buffers: list[Buffer] = []
+        self._hbm_bytes = 0
         self._classes: dict[tuple[MemoryRegion, tuple[int, ...], DType], int] = {}
         self._known: dict[tuple[Any, ...], _Known] = {}
         self._signature_ids: list[int] = []
@@ -155,7 +158,7 @@ class Trace:
         """A tensor over a new buffer; fresh memory shows its use (NaN, or a sentinel for integers).
 
         Raises:
-            ShapeError, PartitionError, CapacityError, ArgumentError: see `memory.check_on_chip`.
+            ShapeError, PartitionError, CapacityError, ArgumentError: see `memory.check_on_chip`, `check_hbm`.
             DtypeError: no NKI dtype of that name.
         """
         sizes = as_sizes(subject, shape)
@@ -167,6 +170,9 @@ class Trace:
         buffer = Buffer(len(self._buffers), place, sizes, element, label, kind, address, line)
         if place in ON_CHIP_REGIONS:
             check_on_chip(subject, buffer, self.target)
+        elif place in HBM_REGIONS:
+            self._hbm_bytes += buffer.nbytes
+            check_hbm(subject, buffer, self._hbm_bytes, self.target)
         self._buffers.append(buffer)
         if kind == "constant" and contents is not None:
             self._written.add(buffer.number)

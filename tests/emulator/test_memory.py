@@ -137,3 +137,14 @@ def test_buffers_are_numbered_and_named_in_order() -> None:
         assert numbers == [(0, "t0"), (1, "acc")]
         assert tensors[0]._allocation.class_id != tensors[1]._allocation.class_id
         assert trace.allocate((4, 4), "float32")._allocation.class_id == tensors[0]._allocation.class_id
+
+
+def test_tensors_beyond_the_chips_hbm_are_refused() -> None:
+    gibibyte = 2**30
+    trace = Trace("kernel", get_target("trn2"))  # 96 GiB, AWS Trainium2 page
+    with trace.opened():
+        trace.allocate((95, gibibyte), "uint8", "hbm")
+        with pytest.raises(
+            errors.CapacityError, match=rf"(?s)uint8.*{97 * gibibyte} with.*{96 * gibibyte} bytes of HBM"
+        ):
+            trace.allocate((2, gibibyte), "uint8", "shared_hbm", subject="nl.ndarray")
