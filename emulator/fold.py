@@ -4,8 +4,8 @@
 
 Tracing unrolls every loop that is not dynamic, so a kernel of ten lines becomes thousands of instructions. Folding
 finds what repeats (see `fold_search`) and keeps one iteration of it, with the steps by which its rows advance (see
-`repeats`). That makes listings readable and compilation fast: what is compiled are the instructions left, not those
-executed. Meaning does not change; every fold is checked by flattening it again.
+`repeats`). That makes listings readable; the other readers still flatten what they are given. Meaning does not change;
+every fold is checked by flattening it again.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def fold(program: Program) -> Program:
 
     Iterations agree in signature, source line and buffer classes. Nothing folds across a structured loop's ends, nor
     across instructions that are named, explicitly ordered, or write a register that a structured loop reads.
-    Time is linear in the number of instructions.
+    Time is linear in the number of instructions for programs of loops; aperiodic words of few signatures take longer.
 
     Raises:
         AssertionError: the result does not flatten to the program: a defect of this module, never a wrong fold.

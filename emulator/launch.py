@@ -70,7 +70,7 @@ class RunStats:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One launch: the kernel's results, its program, what it took, and (computed when asked for) its timeline."""
+    """One launch: the kernel's results, its program, what it took, and, when asked for, findings and timeline."""
 
     outputs: Any
     program: Program

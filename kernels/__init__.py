@@ -1,7 +1,7 @@
-"""Core kernels in pure public NKI, each beside its oracle in plain JAX.
+"""Core kernels in pure public NKI, with oracles in plain JAX.
 
-The kernel files import nothing but `nki` and numbers, so they can be copied to a Trainium host as they are; importing
-this package first makes `import nki` resolve to the emulator where AWS's own package is absent.
+A kernel file imports nothing but `nki` and its neighbours `blocking` and `tiling`, which hold no emulator code either.
+Importing this package makes `import nki` resolve to the emulator where AWS's own package is absent.
 """
 
 import trnlab.emulator  # noqa: F401  (registers the finder for `nki`)

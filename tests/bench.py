@@ -122,7 +122,8 @@ def peak_resident_bytes() -> int:
     """This process's own peak; Linux's `ru_maxrss` would include what the parent had when it started us."""
     status = Path("/proc/self/status")
     if not status.exists():
-        return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        unit = 1 if sys.platform == "darwin" else 1024  # getrusage counts bytes there, kibibytes elsewhere
+        return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
     return 1024 * int(line.split()[1])
 
