@@ -34,8 +34,10 @@ lint: setup
 types: setup
 	$(BIN)/mypy
 
+# OPTIONS="--json FILE", "--small", "--only SECTION ...": see `python -m tests.bench --help`. Triton's interpreter takes
+# part where it is installed: $(BIN)/pip install -e '.[bench]'.
 bench: setup
-	$(BIN)/python tests/bench.py
+	$(BIN)/python -m tests.bench $(OPTIONS)
 
 notebooks: setup
 	$(BIN)/python tests/execute_notebooks.py

@@ -20,12 +20,15 @@ from trnlab.emulator.errors import (
     KernelError as KernelError,
     NotYetSupportedError as NotYetSupportedError,
     PartitionError as PartitionError,
+    RuntimeValueError as RuntimeValueError,
     ShapeError as ShapeError,
     SourceLocation as SourceLocation,
     TensorLifetimeError as TensorLifetimeError,
     TraceError as TraceError,
     TrnlabError as TrnlabError,
+    UnknownNameError as UnknownNameError,
     UnwrittenOutputError as UnwrittenOutputError,
+    UsageError as UsageError,
     Violation as Violation,
 )
 from trnlab.emulator.launch import (

@@ -1,16 +1,19 @@
 """The kernel's arguments and results: NumPy, JAX and torch arrays in, the same kind out.
 
-A tensor argument may stand anywhere in the positional and keyword arguments, inside tuples, lists and dicts; every
-other value passes through untouched. Results mirror what the kernel returned, tensors replaced by arrays.
+A tensor argument may stand anywhere in the positional and keyword arguments, inside tuples, lists, dicts, dataclasses
+and `nl.NKIObject` records; every other value passes through untouched. Results mirror what the kernel returned, with
+arrays in place of tensors.
 """
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import inspect
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
+from enum import Enum
 from typing import Any, Literal
 
 import jax
@@ -19,13 +22,16 @@ import ml_dtypes
 import numpy as np
 
 from trnlab.emulator.dtypes import DType, as_dtype
-from trnlab.emulator.errors import ArgumentError, DtypeError
+from trnlab.emulator.errors import ArgumentError, DtypeError, TraceError, UsageError
 from trnlab.emulator.source import fail
+from trnlab.emulator.tensor import NKIObject, NkiTensor, VirtualRegister
+from trnlab.emulator.usage import nearest
 
 Kind = Literal["numpy", "jax", "torch"]
 Array = np.ndarray[Any, Any]
 
 Bound = inspect.BoundArguments
+Change = Callable[[str, Any], Any]
 
 # torch has no NumPy bridge for these: they cross as words of the same width.
 _TORCH_NARROW = {
@@ -62,7 +68,7 @@ class TensorArgument:
     def as_numpy(self) -> Array:
         """The argument's elements as a NumPy array of the dtype's storage type."""
         array = _torch_to_numpy(self.value) if self.kind == "torch" else np.asarray(self.value)
-        return array.view(np.uint8) if array.dtype == np.bool_ else array
+        return array if array.dtype == self.dtype.storage else array.view(self.dtype.storage)
 
 
 def _torch() -> Any:
@@ -90,12 +96,21 @@ def describe(name: str, value: Any) -> TensorArgument | None:
     Raises:
         DtypeError: an array of a dtype NKI does not have (64-bit types, complex numbers).
         ArgumentError: a zero-dimensional array, which NKI has no tensor for.
+        TraceError: a number under a JAX transformation: kernels need numbers when they are traced.
     """
     kind = kind_of(value)
     if kind is None:
         return None
     dtype = _argument_dtype(name, value, kind)
     shape = tuple(int(n) for n in value.shape)
+    if not shape and isinstance(value, jax.core.Tracer):
+        fail(
+            TraceError,
+            "kernel argument",
+            operand=name,
+            found="a number that JAX traces, whose value exists only when the program runs",
+            allowed="a number known when the kernel is traced (static_argnums of jax.jit), or an array with dimensions",
+        )
     if not shape or 0 in shape:
         fail(
             ArgumentError,
@@ -172,24 +187,20 @@ def bind(kernel: str, function: Callable[..., Any], args: tuple[Any, ...], kwarg
     """The arguments by the kernel's parameter names, defaults included.
 
     Raises:
-        ArgumentError: a missing or unknown argument, or too many; the text shows what the kernel takes.
+        UsageError: a missing or unknown argument, or too many; the text shows what the kernel takes.
     """
     signature = inspect.signature(function)
     try:
         bound = signature.bind(*args, **kwargs)
     except TypeError as error:
-        near = [
-            match
-            for name in kwargs.keys() - signature.parameters
-            for match in get_close_matches(name, signature.parameters, 1)
-        ]
-        meant = f"; did you mean {near[0]}?" if near else ""
-        fail(ArgumentError, f"kernel {kernel}", found=str(error), allowed=f"{kernel}{signature}{meant}")
+        unknown = next((name for name in kwargs if name not in signature.parameters), None)
+        meant = "" if unknown is None else nearest(unknown, signature.parameters)
+        fail(UsageError, f"kernel {kernel}", found=str(error), allowed=f"{kernel}{signature}{meant}")
     bound.apply_defaults()
     return bound
 
 
-def map_arguments(bound: Bound, change: Callable[[str, Any], Any]) -> Bound:
+def map_arguments(bound: Bound, change: Change) -> Bound:
     """The arguments with `change(name, leaf)` applied to everything in them; names start with the parameter's."""
     changed: dict[str, Any] = {}
     for name, value in bound.arguments.items():
@@ -200,12 +211,54 @@ def map_arguments(bound: Bound, change: Callable[[str, Any], Any]) -> Bound:
     return inspect.BoundArguments(bound.signature, changed)
 
 
-def map_tensors(value: Any, name: str, change: Callable[[str, Any], Any]) -> Any:
-    """The value with `change(name, leaf)` applied to everything inside its tuples, lists and dicts."""
+def map_tensors(value: Any, name: str, change: Change, inside: tuple[Any, ...] = ()) -> Any:
+    """The value with `change(name, leaf)` applied to everything inside its tuples, lists, dicts and records.
+
+    Records are instances of dataclasses and of `nl.NKIObject`. What holds nothing that changed comes back itself, what
+    does is copied; a record that holds itself is left alone there.
+    """
+    parts = _parts(value, name)
+    if parts is None:
+        return change(name, value)
+    if any(value is outer for outer in inside):
+        return value
+    changed = {key: map_tensors(part, label, change, (*inside, value)) for key, (label, part) in parts.items()}
+    if all(changed[key] is part for key, (_, part) in parts.items()):
+        return value
+    return _rebuilt(value, changed)
+
+
+def _parts(value: Any, name: str) -> dict[Any, tuple[str, Any]] | None:
+    """What a container or record holds, by key: the name in messages and the part; None for anything else."""
     if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(map_tensors(v, f"{name}.{f}", change) for f, v in zip(value._fields, value, strict=True)))
+        return {field: (f"{name}.{field}", getattr(value, field)) for field in value._fields}
     if isinstance(value, (tuple, list)):
-        return type(value)(map_tensors(item, f"{name}[{position}]", change) for position, item in enumerate(value))
+        return {position: (f"{name}[{position}]", item) for position, item in enumerate(value)}
     if isinstance(value, dict):
-        return {key: map_tensors(item, f"{name}[{key!r}]", change) for key, item in value.items()}
-    return change(name, value)
+        return {key: (f"{name}[{key!r}]", item) for key, item in value.items()}
+    if not _is_record(value):
+        return None
+    fields = [field.name for field in dataclasses.fields(value)] if dataclasses.is_dataclass(value) else []
+    names = dict.fromkeys([*fields, *getattr(value, "__dict__", ())])
+    return {field: (f"{name}.{field}", getattr(value, field)) for field in names if hasattr(value, field)}
+
+
+def _is_record(value: Any) -> bool:
+    """Whether the value is an instance with fields that kernels take apart; tensors and registers are whole."""
+    if isinstance(value, (type, Enum, NkiTensor, VirtualRegister)):
+        return False
+    return dataclasses.is_dataclass(value) or isinstance(value, NKIObject)
+
+
+def _rebuilt(value: Any, parts: Mapping[Any, Any]) -> Any:
+    """A copy of the container or record with those parts."""
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(**parts)
+    if isinstance(value, (tuple, list)):
+        return type(value)(parts.values())
+    if isinstance(value, dict):
+        return dict(parts)
+    record = copy.copy(value)
+    for field, part in parts.items():
+        object.__setattr__(record, field, part)  # frozen dataclasses refuse plain assignment
+    return record

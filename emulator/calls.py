@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,12 +14,14 @@ import numpy as np
 
 from trnlab.emulator import arguments
 from trnlab.emulator.arguments import TensorArgument
-from trnlab.emulator.backends import lowering
+from trnlab.emulator.backends import words
 from trnlab.emulator.backends.addressing import element_grid
 from trnlab.emulator.backends.compiled import compile_program
 from trnlab.emulator.backends.reference import Print, Reference
 from trnlab.emulator.check.capacity import Occupancy, check_capacity
 from trnlab.emulator.errors import ArgumentError, BufferError, TensorLifetimeError, TraceError, UnwrittenOutputError
+from trnlab.emulator.fingerprint import Uncacheable, fingerprint
+from trnlab.emulator.kernel_cache import KernelCache
 from trnlab.emulator.memory import HBM_REGIONS, MemoryRegion
 from trnlab.emulator.numerics.microscaling import ScaleRule
 from trnlab.emulator.program import Program
@@ -39,6 +42,22 @@ class Outcome:
     occupancy: Occupancy
     trace_seconds: float
     execute_seconds: float
+
+
+class Traced(NamedTuple):
+    """A traced call: its program, what the kernel returned, and how full the memories get."""
+
+    program: Program
+    returned: Any
+    occupancy: Occupancy
+
+
+_TRACED: KernelCache[Traced] = KernelCache()
+
+
+def forget_traced_kernels() -> None:
+    """Empty the cache of traced kernels; only memory and time depend on it."""
+    _TRACED.clear()
 
 
 class Call:
@@ -76,7 +95,7 @@ class Call:
 
     def trace(self) -> Program:
         """The program, without executing it."""
-        return self._trace(None, with_values=False)[0]
+        return self._traced().program
 
     def execute(self, mode: Mode, on_print: Print) -> Outcome:
         """Trace and check the call, execute it in the mode, and return its results.
@@ -87,25 +106,28 @@ class Call:
         """
         self._require_values()
         started = time.perf_counter()
-        executor = Reference(self.target, on_print) if mode == "reference" else None
-        program, inputs, returned = self._trace(executor, with_values=mode == "reference")
-        self._require_results(program)
-        occupancy = check_capacity(program, self.target)
-        traced = time.perf_counter()
         if mode == "reference":
-            values = {n: t.numpy_view() for n, t in zip(program.inputs, inputs, strict=True)}
-            outputs = self._collect(returned, lambda tensor: tensor.numpy_view())
+            program, inputs, returned = self._trace(Reference(self.target, on_print), with_values=True)
+            traced = Traced(program, returned, check_capacity(program, self.target))
+        else:
+            inputs, traced = [], self._traced()
+        program = traced.program
+        self._require_results(program)
+        prepared = time.perf_counter()
+        if mode == "reference":
+            values: Mapping[int, Any] = {n: t.numpy_view() for n, t in zip(program.inputs, inputs, strict=True)}
+            outputs = self._collect(traced.returned, lambda tensor: tensor.numpy_view())
         else:
             values = self._run_compiled(program, on_print)
-            outputs = self._collect(returned, lambda tensor: _view_of(tensor, values))
+            outputs = self._collect(traced.returned, lambda tensor: _view_of(tensor, values))
         self._write_back(program, values)
         finished = time.perf_counter()
         return Outcome(
             outputs=outputs,
             program=program,
-            occupancy=occupancy,
-            trace_seconds=traced - started,
-            execute_seconds=finished - traced,
+            occupancy=traced.occupancy,
+            trace_seconds=prepared - started,
+            execute_seconds=finished - prepared,
         )
 
     def _require_values(self) -> None:
@@ -158,6 +180,31 @@ class Call:
                 fail(ArgumentError, f"kernel {self.name}", operand=written.name, found=found, allowed=allowed)
 
     # -- tracing ----------------------------------------------------------------------------------------------------
+
+    def _traced(self) -> Traced:
+        """The call's program, from the cache where an equal call was traced before."""
+        return _TRACED.get_or_make(self._key, self._trace_shapes)
+
+    def _key(self) -> Hashable:
+        """Everything that tracing depends on; None where that cannot be told, or a debugger waits in the kernel."""
+        if sys.gettrace() is not None:
+            return None
+        static: list[tuple[str, Any]] = []
+        shapes = tuple((t.name, t.shape, t.dtype) for t in self.tensors)
+
+        def note(name: str, value: Any) -> None:
+            static.append((name, None if arguments.kind_of(value) is not None else value))
+
+        arguments.map_arguments(self.bound, note)
+        try:
+            code = fingerprint(self.function, static)
+        except Uncacheable:
+            return None
+        return code, shapes, self.target, self.mx_scale_rule
+
+    def _trace_shapes(self) -> Traced:
+        program, _, returned = self._trace(None, with_values=False)
+        return Traced(program, returned, check_capacity(program, self.target))
 
     def _trace(self, executor: Executor | None, *, with_values: bool) -> tuple[Program, list[NkiTensor], Any]:
         trace = Trace(self.name, self.target, executor, scale_rule=self.mx_scale_rule)
@@ -268,6 +315,6 @@ def _view_of(tensor: NkiTensor, values: Mapping[int, Any]) -> jax.Array:
     array: jax.Array = values[buffer.number]
     if (tensor.shape, tensor.dtype, tensor.offset) == (buffer.shape, buffer.dtype, 0) and tensor.is_contiguous():
         return array
-    words = lowering.resized(lowering.to_words(array).reshape(-1), tensor.dtype.itemsize)
-    taken = jnp.take(words, tensor.offset + element_grid(tensor.shape, tensor.strides), axis=0)
-    return lowering.to_elements(taken, tensor.dtype)
+    carried = words.recast(words.to_words(array, buffer.dtype), tensor.dtype).reshape(-1)
+    taken = jnp.take(carried, tensor.offset + element_grid(tensor.shape, tensor.strides), axis=0)
+    return words.to_elements(taken, tensor.dtype)

@@ -180,14 +180,29 @@ float8_e5m2_x4 = _packed(float8_e5m2)
 float8_e4m3fn_x4 = _packed(float8_e4m3fn)
 float4_e2m1fn_x4 = _packed(float4_e2m1fn)
 
+
+def _array_dtype(packed: DType) -> np.dtype[Any]:
+    """The NumPy dtype of arrays of packed words: a structure of one word, whose field has the packed dtype's name.
+
+    NumPy then tells such arrays from arrays of plain integers, through copies, views, concatenation and files;
+    `array[name]` is the words. Registered under the packed name, as ml_dtypes registers its types, so that
+    `np.zeros(shape, nl.float8_e4m3fn_x4)` works; a package that registered the name before keeps it.
+    """
+    array = np.dtype([(str(packed), packed.storage)])
+    np.sctypeDict.setdefault(str(packed), array)  # type: ignore[arg-type]  # takes dtypes, as the C code that reads it
+    return array
+
+
 DTYPES: Final[tuple[DType, ...]] = tuple(_DTYPES.values())
 """Every format trnlab knows, widest float first."""
 
 # Older NKI spellings that AWS's kernels still compare `str(dtype)` with (nki_surface survey), and NumPy's bool.
 _ALIASES: Final = {"float8e4": "float8_e4m3", "float8e5": "float8_e5m2", "float8e3": "float8_e3m4", "bool_": "bool"}
 _NUMPY: Final[dict[np.dtype[Any], DType]] = {
-    dtype.storage: dtype for dtype in DTYPES if not dtype.is_packed and dtype not in ("tfloat32", "bool")
-} | {np.dtype(np.bool_): bool_}
+    **{dtype.storage: dtype for dtype in DTYPES if not dtype.is_packed and dtype not in ("tfloat32", "bool")},
+    **{_array_dtype(dtype): dtype for dtype in DTYPES if dtype.is_packed},
+    np.dtype(np.bool_): bool_,
+}
 
 
 def _lookup(value: Any) -> DType | None:
@@ -195,14 +210,25 @@ def _lookup(value: Any) -> DType | None:
         return value
     if isinstance(value, str):
         return _DTYPES.get(_ALIASES.get(value, value))
-    try:
-        return _NUMPY.get(np.dtype(value))
-    except TypeError:
+    if isinstance(value, np.ndarray):
         return None
+    try:
+        return _NUMPY.get(np.dtype(value)) or _packed_by_name(value)
+    except (TypeError, ValueError):  # a ValueError: an object with a `dtype` that is no NumPy one
+        return _packed_by_name(value)
+
+
+def _packed_by_name(value: Any) -> DType | None:
+    """The packed dtype of that name, for the dtype objects of other packages that NumPy does not know."""
+    name = getattr(value, "name", None)
+    found = _DTYPES.get(name) if isinstance(name, str) else None
+    return found if found is not None and found.is_packed else None
 
 
 def as_dtype(value: Any) -> DType:
     """The NKI dtype named by a `DType`, a name or alias, a NumPy/ml_dtypes/JAX dtype or scalar type.
+
+    Packed dtypes are also found by the `name` of another package's dtype object.
 
     Raises:
         TypeError: no NKI dtype corresponds (NKI has no 64-bit types); the text lists those that exist.

@@ -96,6 +96,14 @@ class ArgumentError(KernelError, ValueError):
     """A keyword, operator, mode or immediate that the instruction does not take."""
 
 
+class UsageError(ArgumentError, TypeError):
+    """A call that does not fit a published signature, or a Python operator that a tensor does not have."""
+
+
+class UnknownNameError(KernelError, AttributeError):
+    """A name that nki, one of its modules, or a tensor does not have."""
+
+
 class BoundsError(KernelError, IndexError):
     """An index or access pattern outside its tensor."""
 
@@ -122,6 +130,10 @@ class UnwrittenOutputError(KernelError, RuntimeError):
 
 class TraceError(KernelError, RuntimeError):
     """The kernel's Python cannot be traced: a run-time value where a compile-time value is needed."""
+
+
+class RuntimeValueError(TraceError, TypeError):
+    """A register's or a tensor's run-time value where Python needs it while the kernel is traced."""
 
 
 class NotYetSupportedError(KernelError, NotImplementedError):

@@ -8,14 +8,14 @@ loop advances them. A loop is only made of iterations that were compared exactly
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 
 from trnlab.emulator.fold_periods import Hashes, Mask, common_distances, intern, repeating_runs
 from trnlab.emulator.fold_runs import Run, is_accident, ranked, rotated, shortened, spans_of, still_free, trimmed
-from trnlab.emulator.repeats import Integers, StepTable
+from trnlab.emulator.fold_tree import Item, Node
+from trnlab.emulator.repeats import Integers
 
 _ROUNDS = 3
 _ATTEMPTS = 4
@@ -40,38 +40,25 @@ class Columns(NamedTuple):
         return rows.reshape(trips, -1, 2)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Node:
-    """A loop over instructions start .. start + trips * period of the flat sequence.
+def _advances(values: Integers) -> tuple[Integers, Mask]:
+    """Steps [rows, 2] of values [trips, rows, 2], and where they are not constant."""
+    steps = values[1] - values[0]
+    varies = (np.diff(values, axis=0) != steps).any(axis=0)
+    return steps, varies
 
-    steps, tables: how the rows of the first iteration advance; table rows count from the body's first row
-    items:         the first iteration, as runs of instructions and inner loops
-    """
+
+class _Loop(NamedTuple):
+    """A loop that was found, its body not searched yet: instructions start .. start + trips * period."""
 
     start: int
     period: int
     trips: int
-    steps: Integers
-    tables: tuple[StepTable, ...]
-    items: tuple[range | Node, ...]
-
-
-def _advance(values: Integers) -> tuple[Integers, tuple[StepTable, ...]]:
-    """Steps [rows, 2] of values [trips, rows, 2], and tables where steps are not constant."""
-    steps = values[1] - values[0]
-    varies = (np.diff(values, axis=0) != steps).any(axis=0)
-    steps[varies] = 0
-    tables = tuple(
-        StepTable(row, column, values[:, row, column] - values[0, row, column])
-        for row, column in np.argwhere(varies).tolist()
-    )
-    return steps, tables
 
 
 class _Choice(NamedTuple):
     """Loops without their inner ones, the same as runs, and which of the positions they take."""
 
-    nodes: list[Node]
+    nodes: list[_Loop]
     runs: list[Run]
     covered: Mask
 
@@ -96,12 +83,12 @@ def _choose(columns: Columns, positions: Integers, keys: Integers, periods: Sequ
         same = keys[run.start : run.start + run.length].reshape(trips, -1)
         if (same != same[0]).any():
             continue
-        steps, tables = _advance(columns.iterations(start, run.period, trips))
-        if tables and run.affine:
+        steps, varies = _advances(columns.iterations(start, run.period, trips))
+        if run.affine and varies.any():
             continue
         if trips == 2 and is_accident(run, steps, keys, hashes, tried, spans):
             continue
-        choice.nodes.append(Node(start, run.period, trips, steps, tables, ()))
+        choice.nodes.append(_Loop(start, run.period, trips))
         choice.runs.append(run)
         covered[run.start : run.start + run.length] = True
     return choice
@@ -153,12 +140,12 @@ def _separated(begin: int, keys: Integers, breaks: Sequence[int]) -> tuple[Integ
     return np.insert(positions, at, 0), np.insert(keys, at, lonely)
 
 
-def find_loops(columns: Columns, begin: int, keys: Integers, breaks: Sequence[int] = ()) -> tuple[range | Node, ...]:
+def find_loops(columns: Columns, begin: int, keys: Integers, breaks: Sequence[int] = ()) -> tuple[Item, ...]:
     """Instructions begin .. begin + len(keys) as runs of instructions and loops, in order.
 
     breaks: positions that no loop may reach across
     """
-    nodes: list[Node] = []
+    nodes: list[_Loop] = []
     if _repeats_something(keys):
         rest = _separated(begin, keys, breaks)
         for _ in range(_ROUNDS):
@@ -167,7 +154,7 @@ def find_loops(columns: Columns, begin: int, keys: Integers, breaks: Sequence[in
             if not choice.nodes or choice.covered.all():
                 break
             rest = _uncovered(*rest, choice.covered)
-    items: list[range | Node] = []
+    items: list[Item] = []
     position = begin
     for node in sorted(nodes, key=lambda node: node.start):
         items += [range(position, node.start)] if position < node.start else []
@@ -182,16 +169,15 @@ def _repeats_something(keys: Integers) -> bool:
     return len(keys) > 2 and (len(set(keys.tolist())) if len(keys) < 64 else len(np.unique(keys))) < len(keys)
 
 
-def _with_body(columns: Columns, node: Node, keys: Integers) -> Node:
-    """The node with its first iteration searched for loops; their instructions must agree in the outer steps too."""
+def _with_body(columns: Columns, loop: _Loop, keys: Integers) -> Node:
+    """The loop with its first iteration searched for loops; their instructions must agree in the outer steps too."""
     if not _repeats_something(keys):
-        return replace(node, items=(range(node.start, node.start + node.period),))
-    starts = columns.starts[node.start : node.start + node.period + 1]
-    advances = node.steps
-    if node.tables:
-        names: dict[bytes, int] = {}
-        tables = np.zeros_like(node.steps)
-        for table in node.tables:
-            tables[table.row, table.column] = 1 + names.setdefault(table.values.tobytes(), len(names))
-        advances = np.concatenate([advances, tables], axis=1)
-    return replace(node, items=find_loops(columns, node.start, intern(keys, starts - starts[0], advances)))
+        return Node(*loop, (range(loop.start, loop.start + loop.period),))
+    starts = columns.starts[loop.start : loop.start + loop.period + 1]
+    values = columns.iterations(*loop)
+    steps, varies = _advances(values)
+    if varies.any():
+        names = np.zeros_like(steps)
+        names[varies] = 1 + np.unique(values[:, varies] - values[0, varies], axis=1, return_inverse=True)[1].reshape(-1)
+        steps = np.concatenate([np.where(varies, 0, steps), names], axis=1)
+    return Node(*loop, find_loops(columns, loop.start, intern(keys, starts - starts[0], steps)))

@@ -25,8 +25,8 @@ from typing import Final
 ALIASES: Final[Mapping[str, str]] = MappingProxyType({"nki": "trnlab.emulator.nki"})
 """Packages by the name users import, with the package of trnlab that stands for each; submodules follow."""
 
-EXTRA_ALIASES: Final[Mapping[str, str]] = MappingProxyType({"neuronxcc.nki.typing": "trnlab.emulator.nki.typing"})
-"""Single modules of older packages that published kernels still import for annotations; their parents are empty."""
+EXTRA_ALIASES: Final[Mapping[str, str]] = MappingProxyType({"neuronxcc.nki": "trnlab.emulator.nki"})
+"""Packages inside others, by older names that published kernels still import; the packages around them are empty."""
 
 
 class _AliasLoader(Loader):
@@ -44,13 +44,13 @@ class _AliasLoader(Loader):
 
 
 class _EmptyPackageLoader(Loader):
-    """Loads a package without content: the parent of an extra alias."""
+    """Loads a package without content: one around an extra alias."""
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
         return None
 
     def exec_module(self, module: ModuleType) -> None:
-        module.__doc__ = "Empty package of trnlab: it only holds names that published kernels import for annotations."
+        module.__doc__ = "Empty package of trnlab: it only holds the older name of nki that published kernels import."
 
 
 def _is_namespace(spec: ModuleSpec | None) -> bool:
@@ -64,8 +64,17 @@ def _is_ours(root: str) -> bool:
     return module is not None and module is sys.modules.get(ALIASES[root])
 
 
-def _leads_to_extra(name: str) -> bool:
-    return any(f"{extra}.".startswith(f"{name}.") for extra in EXTRA_ALIASES)
+def _is_around_extra(name: str) -> bool:
+    """Whether the name is that of a package around an extra alias."""
+    return any(extra.startswith(f"{name}.") for extra in EXTRA_ALIASES)
+
+
+def _behind_extra(name: str) -> str | None:
+    """The module of trnlab behind an extra alias or a submodule of one; None for any other name."""
+    for extra, stands_for in EXTRA_ALIASES.items():
+        if f"{name}.".startswith(f"{extra}."):
+            return stands_for + name.removeprefix(extra)
+    return None
 
 
 class AliasFinder(MetaPathFinder):
@@ -83,15 +92,16 @@ class AliasFinder(MetaPathFinder):
             found = self.force or not self._is_installed(root)
             return ModuleSpec(fullname, _AliasLoader(ALIASES[root]), is_package=True) if found else None
         if root in ALIASES:
-            return self._submodule(fullname, root) if _is_ours(root) else None
-        if _leads_to_extra(fullname) and not self._is_installed(root):
-            stands_for = EXTRA_ALIASES.get(fullname)
-            loader = _EmptyPackageLoader() if stands_for is None else _AliasLoader(stands_for)
-            return ModuleSpec(fullname, loader, is_package=True)
-        return None
+            return self._behind(fullname, ALIASES[root] + fullname.removeprefix(root)) if _is_ours(root) else None
+        stands_for = _behind_extra(fullname)
+        if (stands_for is None and not _is_around_extra(fullname)) or self._is_installed(root):
+            return None
+        if stands_for is None:
+            return ModuleSpec(fullname, _EmptyPackageLoader(), is_package=True)
+        return self._behind(fullname, stands_for)
 
-    def _submodule(self, fullname: str, root: str) -> ModuleSpec | None:
-        stands_for = ALIASES[root] + fullname.removeprefix(root)
+    def _behind(self, fullname: str, stands_for: str) -> ModuleSpec | None:
+        """The spec of a name for a module of trnlab; None where trnlab has no such module."""
         real = importlib.util.find_spec(stands_for)
         if real is None:
             return None
@@ -142,8 +152,12 @@ def uninstall() -> None:
     for root in ALIASES:
         if _is_ours(root):
             _forget(root)
-    for name in [name for name in sys.modules if _leads_to_extra(name)]:
-        module = sys.modules[name]
-        spec = module.__spec__
-        if spec is not None and (isinstance(spec.loader, _EmptyPackageLoader) or spec.name == EXTRA_ALIASES.get(name)):
+    for name, module in list(sys.modules.items()):
+        stands_for = _behind_extra(name)
+        if stands_for is None:
+            spec = module.__spec__ if _is_around_extra(name) else None
+            is_ours = spec is not None and isinstance(spec.loader, _EmptyPackageLoader)
+        else:
+            is_ours = module is sys.modules.get(stands_for)
+        if is_ours:
             del sys.modules[name]

@@ -3,9 +3,9 @@
     run = trnlab.emulator.run(kernel, x, y, target="trn3")
     run.outputs, run.program, run.timeline, run.stats
 
-Every launch traces the kernel once. In reference mode instructions execute as the kernel's Python runs, so `print`,
-`breakpoint()` and `nl.device_print` show real values. In compiled mode the traced program becomes one JAX function; a
-kernel called with JAX tracers (inside `jax.jit`) always takes that path.
+A launch traces the kernel, unless an equal call was traced before, and runs the program as one JAX function; that
+works under `jax.jit`, `jax.vmap` and the like. In reference mode, on request and in `simulate`, instructions execute
+one by one as the kernel's Python runs, so that `print` and `breakpoint()` in the kernel show real values.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ class Kernel:
         """Run the kernel on arrays; inside another kernel, call it as a plain function."""
         if active() is not None:
             return self.function(*args, **kwargs)
-        return launch(self, args, kwargs, target=self._target(), mode="reference").outputs
+        return launch(self, args, kwargs, target=self._target(), mode="compiled").outputs
 
     def _target(self) -> Target:
         chosen = self.options.get("platform_target")
@@ -146,7 +146,7 @@ def run(
     kernel: Kernel | Callable[..., Any],
     *args: Any,
     target: Target | str | None = None,
-    mode: Mode = "reference",
+    mode: Mode = "compiled",
     on_print: Print = print_to_stdout,
     mx_scale_rule: str = "nki",
     **kwargs: Any,
@@ -155,7 +155,7 @@ def run(
 
     args, kwargs: the kernel's own; arrays may be NumPy, JAX or torch
     target:       "trn1" to "trn4", a `Target`, or None for the default (see `default_target`)
-    mode:         "reference" (one instruction at a time) or "compiled" (one JAX function)
+    mode:         "compiled" (one JAX function) or "reference" (one instruction at a time, as the kernel's Python runs)
     on_print:     receives (prefix, values) of `nl.device_print`
     mx_scale_rule: how quantize_mx chooses block scales: "nki" (documented since NKI 0.5) or "ocp_floor" (before)
 

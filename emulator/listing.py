@@ -11,6 +11,8 @@ run-time address adds `+ scalar@index*stride` (or `vector@`), with the buffer of
 
 A folded program shows every body once, under `repeat 8 times (i):`. What advances says so: `t5(+1i)` is a buffer, one
 further in the class of t5 with every i (see `repeats`), `0 +512i` an offset, `table(i)` what has no constant step.
+Where the trip count is a table it is shown: `repeat table(i) [0 1 2 3] times (j):`, and for what runs at most once
+`if table(i) [0 1 1 0]:`.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ _UNREMARKABLE: tuple[Any, ...] = (None, False, (), "none", "unknown")
 _DEFAULTS = {"oob_mode": "error"}
 _INDENT = "    "
 _COUNTERS = "ijklmnopqrstuvwxyz"
+_TABLE_ENTRIES = 16  # of a trip table; longer ones end in "..."
 _WIDEST_COLUMN = 120  # longer operand lists push only their own source line
 
 
@@ -84,7 +87,7 @@ def _body(program: Program, texts: dict[int, str], depths: list[int], margin: st
         opening.setdefault(loop.begin, []).append(_loop(program, loop))
     repeats = outermost_first(program.repeats)  # no loop lies inside a repeat
     for depth, repeat in zip(repeat_depths(repeats), repeats, strict=True):
-        opening.setdefault(repeat.begin, []).append(f"repeat {repeat.trips} times ({_counter(depth)}):")
+        opening.setdefault(repeat.begin, []).append(_repeat(repeat, depth))
     expected = 0
     for number, text in [*texts.items(), (len(program), "")]:
         if number > expected:
@@ -107,6 +110,18 @@ def _loop(program: Program, loop: Loop) -> str:
     return f"for {name} in {lower}..{upper}" + (f" step {loop.step}:" if loop.step != 1 else ":")
 
 
+def _repeat(repeat: Repeat, depth: int) -> str:
+    table = repeat.trip_table
+    if table is None:
+        return f"repeat {repeat.trips} times ({_counter(depth)}):"
+    entries = table.reshape(-1).tolist()
+    shown = " ".join(map(str, entries[:_TABLE_ENTRIES])) + (" ..." if len(entries) > _TABLE_ENTRIES else "")
+    axes = _axes(table.shape)
+    if repeat.trips == 1:
+        return f"if table({axes}) [{shown}]:"
+    return f"repeat table({axes}) [{shown}] times ({_counter(depth)}):"
+
+
 class _Advances:
     """What to write behind the buffers, offsets and immediates that advance in repeats."""
 
@@ -118,13 +133,16 @@ class _Advances:
         for depth, repeat in zip(repeat_depths(repeats), repeats, strict=True):
             self._add(repeat, _counter(depth))
             for table in repeat.immediates:
-                axes = [_counter(axis) for axis, size in enumerate(table.values.shape) if size > 1]
-                self.immediates[table.number] = f" table({','.join(axes)})"
+                self.immediates[table.number] = f" table({_axes(table.values.shape)})"
 
     def _add(self, repeat: Repeat, counter: str) -> None:
         first = int(self.program.operand_starts[repeat.begin])
         moving = [(first + row, column, f"{repeat.steps[row, column]:+}{counter}") for row, column in _nonzero(repeat)]
-        for row, column, text in (*moving, *((t.row, t.column, f"+table({counter})") for t in repeat.tables)):
+        looked_up = [
+            (t.row, t.column, f"+table({counter if t.values.ndim == 1 else _axes(t.values.shape)})")
+            for t in repeat.tables
+        ]
+        for row, column, text in (*moving, *looked_up):
             self.rows.setdefault((row, column), []).append(text)
 
     def of_operand(self, instruction: int, position: int) -> tuple[str, str]:
@@ -136,6 +154,11 @@ class _Advances:
     def of_immediate(self, instruction: int, position: int) -> str:
         """The text behind the value."""
         return self.immediates.get(int(self.program.immediate_starts[instruction]) + position, "")
+
+
+def _axes(shape: tuple[int, ...]) -> str:
+    """The counters that a table with an axis per repeat depends on."""
+    return ",".join(_counter(axis) for axis, size in enumerate(shape) if size > 1)
 
 
 def _nonzero(repeat: Repeat) -> list[list[int]]:

@@ -5,15 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from types import CodeType
-from typing import Any
+from typing import Any, Protocol
 
 from trnlab.emulator.errors import KernelError
-from trnlab.emulator.program import Loop, LoopKind
+from trnlab.emulator.program import Loop, LoopKind, Signature
 from trnlab.emulator.source import location_of
 from trnlab.emulator.tensor import NkiTensor
 
 Runner = Callable[[Sequence[NkiTensor], Sequence[float]], None]
 """Executes one signature on tensors that hold values."""
+
+
+class Executor(Protocol):
+    """Turns a signature into something that executes it on tensors that hold values."""
+
+    def prepare(self, signature: Signature) -> Runner:
+        """What executes every instruction of this signature."""
+        ...
 
 
 @dataclass(slots=True)

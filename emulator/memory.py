@@ -52,18 +52,18 @@ class MemoryRegion(str, Enum):  # noqa: UP042 - the published class is both
 
 HBM_REGIONS = frozenset({MemoryRegion.private_hbm, MemoryRegion.shared_hbm})
 ON_CHIP_REGIONS = frozenset({MemoryRegion.sbuf, MemoryRegion.psum})
-_REGION_ALIASES = {"hbm": MemoryRegion.private_hbm}
+_REGIONS = {region.value: region for region in MemoryRegion} | {"hbm": MemoryRegion.private_hbm}
 
 
 def as_region(value: MemoryRegion | str) -> MemoryRegion:
     """The region named by a member or its name; "hbm" means private_hbm, as in `nl.hbm`."""
     if isinstance(value, MemoryRegion):
         return value
-    try:
-        return _REGION_ALIASES.get(value) or MemoryRegion(value)
-    except ValueError:
+    region = _REGIONS.get(value) if isinstance(value, str) else None
+    if region is None:
         names = ", ".join(region.value for region in MemoryRegion if region is not MemoryRegion.register)
         fail(ArgumentError, "nl.ndarray", operand="buffer", found=repr(value), allowed=f"hbm, {names}")
+    return region
 
 
 def as_sizes(subject: str, shape: Any) -> tuple[int, ...]:
@@ -95,7 +95,8 @@ class Buffer:
     number:   its position in the program's table of buffers, in order of allocation
     shape:    (partitions, free...) on chip; any shape in HBM
     address:  (partition, byte inside the partition) when the kernel placed it by hand, else None
-    kind:     input (a kernel argument), local, constant (embedded data) or state (an engine's accumulators)
+    kind:     input (a kernel argument), local, constant (embedded data) or state (registers of an engine, which outlive
+              instructions)
     location: index into the program's table of source lines
     """
 
@@ -139,6 +140,10 @@ class Owner(Protocol):
 
     def assign(self, view: Any, value: Any) -> None:
         """Write a value into a view."""
+        ...
+
+    def condition(self, register: Any) -> bool:
+        """What `while register:` asks before each iteration."""
         ...
 
 

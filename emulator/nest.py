@@ -15,40 +15,40 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from trnlab.emulator.program import IndexArray, Loop, OperandSignature, Program
+from trnlab.emulator.repeats import Repeat
 from trnlab.emulator.view_algebra import reaches_twice
 
 TOP = -1
 """Stands for "in no loop" where a loop's position in `program.loops` is asked for."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Block:
-    """A loop's body (or, with loop None, the whole program): runs of instructions and nested loops, in order."""
+    """The body of a loop or repeat (None: the whole program): runs of instructions and nested blocks, in order."""
 
-    loop: Loop | None
+    loop: Loop | Repeat | None
     begin: int
     end: int
     items: tuple[range | Block, ...]
 
 
 def nest(program: Program) -> Block:
-    """`program.flat` as nested blocks. Loops without instructions do nothing and are left out."""
-    program = program.flat
-    # Loops are recorded when they close, so of two over the same instructions the later one is the outer one.
-    order = sorted(range(len(program.loops)), key=lambda n: (program.loops[n].begin, -program.loops[n].end, -n))
-    loops = [program.loops[number] for number in order if program.loops[number].begin < program.loops[number].end]
-    return _block(None, 0, len(program), loops)
+    """The program as nested blocks, its repeats kept. Loops without instructions do nothing and are left out."""
+    # Recorded when they close, so of two over the same instructions the later one is the outer; no loop is in a repeat.
+    found: list[Loop | Repeat] = [*program.repeats, *program.loops]
+    order = sorted(range(len(found)), key=lambda n: (found[n].begin, -found[n].end, -n))
+    return _block(None, 0, len(program), [found[n] for n in order if found[n].begin < found[n].end])
 
 
-def _block(loop: Loop | None, begin: int, end: int, loops: list[Loop]) -> Block:
-    """Consumes from the front of `loops` those that lie inside begin..end."""
+def _block(loop: Loop | Repeat | None, begin: int, end: int, inside: list[Loop | Repeat]) -> Block:
+    """Consumes from the front of `inside` those that lie inside begin..end."""
     items: list[range | Block] = []
     position = begin
-    while loops and loops[0].begin < end:
-        inner = loops.pop(0)
+    while inside and inside[0].begin < end:
+        inner = inside.pop(0)
         if position < inner.begin:
             items.append(range(position, inner.begin))
-        items.append(_block(inner, inner.begin, inner.end, loops))
+        items.append(_block(inner, inner.begin, inner.end, inside))
         position = inner.end
     if position < end:
         items.append(range(position, end))
@@ -73,11 +73,12 @@ def covers(operand: OperandSignature) -> bool:
 
 
 class Uses(NamedTuple):
-    """Every use of a buffer by an operand, or as a register of a loop, in program order."""
+    """Every use of a buffer by an operand, or as a register of a loop (row -1), in program order."""
 
     buffer: IndexArray
     instruction: IndexArray
     covering: np.ndarray[Any, np.dtype[np.bool_]]
+    row: IndexArray
 
 
 def uses(program: Program) -> Uses:
@@ -92,7 +93,10 @@ def uses(program: Program) -> Uses:
     instruction = np.repeat(np.arange(len(program)), counts)
     within = np.arange(len(instruction)) - program.operand_starts[:-1][instruction]
     which = first[ids[instruction]] + within
+    # An instruction that skips bad indices leaves parts of what it writes as they were.
+    keeps = [signature.attribute("oob_mode") == "skip" for signature in program.signatures for _ in signature.operands]
     covering = np.asarray([operand.access == "write" and covers(operand) for operand in flat], bool)
+    covering &= ~np.asarray(keeps, bool)
     write = np.asarray([operand.writes for operand in flat], bool)
     # A covering write is a first use only where the same instruction does not read the buffer as well.
     order = np.lexsort((write[which], instruction)) if len(which) else which
@@ -104,6 +108,7 @@ def uses(program: Program) -> Uses:
         np.concatenate([registers[:, 0], program.operands[order, 0]])[sort],
         at[sort],
         np.concatenate([none, covering[which][order]])[sort],
+        np.concatenate([np.full(len(registers), -1, np.int64), order])[sort],
     )
 
 

@@ -35,11 +35,16 @@ ValueArray = np.ndarray[Any, np.dtype[np.float64]]
 
 
 class IndirectionSignature(NamedTuple):
-    """The repeating part of a run-time address; the index is the operand that follows, named "<operand>.index"."""
+    """The repeating part of a run-time address; the index is the operand that follows, named "<operand>.index".
+
+    kind, stride, extent: see `runtime_index.Indirection`
+    group: kind "columns" only: column i takes its offset from `index[i % group, i // group]`
+    """
 
     kind: str
     stride: int
     extent: int
+    group: int = 0
 
 
 class OperandSignature(NamedTuple):
@@ -141,7 +146,7 @@ class Program:
     repeats:  static loops of a folded program, inner before outer; `flat` is the program without them
     inputs:   buffers of the kernel's tensor arguments, in order
     outputs:  buffers returned, in order (an input may be returned)
-    constants: data of the buffers of kind "constant"
+    constants: data of the buffers of kind "constant", and what state holds before anything writes it
     edges:    extra (producer, consumer) orderings asked for with `depends_on`
     target_name, kernel: what it was traced for, and the kernel's name
     """
@@ -267,7 +272,11 @@ class Program:
     @cached_property
     def digest(self) -> str:
         """SHA-256 of the program's content."""
-        return hashlib.sha256(self.to_json().encode()).hexdigest()
+        found = hashlib.sha256()
+        for part in _content(self):
+            found.update(part if isinstance(part, bytes) else repr(part).encode())
+            found.update(b"|")
+        return found.hexdigest()
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Program) and self.digest == other.digest
@@ -289,3 +298,23 @@ class Program:
         return (
             f"<Program {self.kernel} for {self.target_name}: {len(self)} instructions, {len(self.loops)} loops{folded}>"
         )
+
+
+def _content(program: Program) -> Iterator[Any]:
+    """Everything that makes a program, as bytes and as values whose representation is exact."""
+    yield from (program.kernel, program.target_name, program.buffers, program.signatures, program.locations)
+    yield from (program.loops, program.inputs, program.outputs, program.edges, sorted(program.names.items()))
+    columns = (program.signature_ids, program.operands, program.immediates, program.location_ids)
+    yield from ((column.dtype.str, column.shape) for column in columns)
+    yield from (column.tobytes() for column in columns)
+    for number, data in sorted(program.constants.items()):
+        yield number
+        yield data
+    for repeat in program.repeats:
+        yield repeat.begin, repeat.end, repeat.trips
+        tables: list[tuple[int, int, Any]] = [(table.row, table.column, table.values) for table in repeat.tables]
+        tables += [(table.number, -1, table.values) for table in repeat.immediates]
+        tables += [] if repeat.trip_table is None else [(-1, -1, repeat.trip_table)]
+        for row, column, values in [(0, 0, repeat.steps), *tables]:
+            yield row, column, values.shape
+            yield values.tobytes()

@@ -10,10 +10,10 @@ import numpy as np
 from trnlab.emulator.dtypes import DType, as_dtype
 from trnlab.emulator.memory import Buffer, MemoryRegion
 from trnlab.emulator.program import IndirectionSignature, Loop, OperandSignature, Program, Signature
-from trnlab.emulator.repeats import ImmediateTable, Repeat, StepTable
+from trnlab.emulator.repeats import ImmediateTable, Repeat, StepTable, check_repeats
 from trnlab.emulator.target import Engine
 
-FORMAT = "trnlab-program-1"
+FORMAT = "trnlab-program-2"
 
 
 def encode(program: Program) -> dict[str, Any]:
@@ -40,11 +40,14 @@ def encode(program: Program) -> dict[str, Any]:
 
 
 def decode(data: Any) -> Program:
-    """The program that `encode` described; raises ValueError when the data is something else."""
+    """The program that `encode` described; raises ValueError when the data is something else.
+
+    Whether its repeats fit together is checked too: whoever reads them may rely on it.
+    """
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         found = data.get("format") if isinstance(data, dict) else type(data).__name__
         raise ValueError(f"not a trnlab program: format {found!r}, expected {FORMAT!r}")
-    return Program(
+    program = Program(
         kernel=data["kernel"],
         target_name=data["target"],
         buffers=tuple(_decode_buffer(item) for item in data["buffers"]),
@@ -62,6 +65,8 @@ def decode(data: Any) -> Program:
         edges=tuple((producer, consumer) for producer, consumer in data["edges"]),
         constants={int(number): base64.b64decode(text) for number, text in data["constants"].items()},
     )
+    check_repeats(program.repeats, program.operand_starts, program.immediate_starts)
+    return program
 
 
 def _encode_float(value: float) -> float | str:
@@ -70,12 +75,17 @@ def _encode_float(value: float) -> float | str:
 
 
 def _encode_repeat(repeat: Repeat) -> dict[str, Any]:
+    table = repeat.trip_table
     return {
         "begin": repeat.begin,
         "end": repeat.end,
         "trips": repeat.trips,
+        "trip_table": None if table is None else [list(table.shape), table.reshape(-1).tolist()],
         "steps": repeat.steps.reshape(-1).tolist(),
-        "tables": [[table.row, table.column, table.values.tolist()] for table in repeat.tables],
+        "tables": [
+            [table.row, table.column, list(table.values.shape), table.values.reshape(-1).tolist()]
+            for table in repeat.tables
+        ],
         "immediates": [
             [
                 table.number,
@@ -88,12 +98,17 @@ def _encode_repeat(repeat: Repeat) -> dict[str, Any]:
 
 
 def _decode_repeat(item: dict[str, Any]) -> Repeat:
+    trip_table = item["trip_table"]
     return Repeat(
         begin=item["begin"],
         end=item["end"],
         trips=item["trips"],
+        trip_table=None if trip_table is None else np.asarray(trip_table[1], np.int64).reshape(trip_table[0]),
         steps=np.asarray(item["steps"], np.int64).reshape(-1, 2),
-        tables=tuple(StepTable(row, column, np.asarray(values, np.int64)) for row, column, values in item["tables"]),
+        tables=tuple(
+            StepTable(row, column, np.asarray(values, np.int64).reshape(shape))
+            for row, column, shape, values in item["tables"]
+        ),
         immediates=tuple(
             ImmediateTable(number, np.asarray([float(value) for value in values], np.float64).reshape(shape))
             for number, shape, values in item["immediates"]

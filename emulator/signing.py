@@ -10,7 +10,8 @@ import numpy as np
 
 from trnlab.emulator.errors import ArgumentError, Violation
 from trnlab.emulator.isa.registry import Breach, InstructionSpec, Operand
-from trnlab.emulator.isa.validate import breaches, call_of, needs_start_check, start_breach, view_of
+from trnlab.emulator.isa.tensor_indirection import COLUMNS, offset_group, start_breaches
+from trnlab.emulator.isa.validate import breaches, call_of, needs_start_check, start_breach
 from trnlab.emulator.program import Access, IndirectionSignature, OperandSignature, Signature
 from trnlab.emulator.source import caller, fail
 from trnlab.emulator.target import Engine, Target
@@ -64,9 +65,29 @@ def sign(
     draft = Signature(spec.name, first, named, tuple(records), (*immediates, *spec.immediates))
     if engine is None:
         draft = draft._replace(engine=spec.choose_engine(call_of(draft, target)))
+    draft = _with_groups(draft)
     for breach in breaches(spec, call_of(draft, target)):
         reject(spec, breach, target)
     return draft
+
+
+def takes_columns(signature: Signature) -> bool:
+    """Whether an operand is a view with tensor indirection."""
+    return any(o.indirection is not None and o.indirection.kind == COLUMNS for o in signature.operands)
+
+
+def _with_groups(signature: Signature) -> Signature:
+    """The signature with the way its engine walks the offsets of tensor indirection."""
+    if not takes_columns(signature):
+        return signature
+    group = offset_group(signature.engine)
+    operands = [
+        operand._replace(indirection=operand.indirection._replace(group=group))
+        if operand.indirection is not None and operand.indirection.kind == COLUMNS
+        else operand
+        for operand in signature.operands
+    ]
+    return signature._replace(operands=tuple(operands))
 
 
 def reject(spec: InstructionSpec, breach: Breach, target: Target) -> None:
@@ -113,7 +134,33 @@ def check_starts(
 ) -> None:
     """Raise PartitionError unless every operand starts where its partition count allows."""
     for position, start in zip(positions, starts, strict=True):
-        operand = signature.operands[position]
-        breach = start_breach(spec, operand.name.partition(".")[0], view_of(operand), start)
+        breach = start_breach(spec, signature, signature.operands[position], start)
         if breach is not None:
             reject(spec, breach, target)
+
+
+def check_columns(spec: InstructionSpec, signature: Signature, tensors: Sequence[NkiTensor], target: Target) -> None:
+    """Raise PartitionError where an operand and an index of tensor indirection do not start as the rules ask.
+
+    Judged are buffers placed by hand, and those of more than half of the partitions, which only fit at the first one.
+    """
+    placed = {
+        operand.name: tensor.start_partition
+        for operand, tensor in zip(signature.operands, tensors, strict=True)
+        if tensor.on_chip and _is_placed(tensor, target)
+    }
+    regions = {operand.name: operand.region for operand in signature.operands}
+    for breach in start_breaches(signature.opcode, regions, placed):
+        reject(spec, breach, target)
+
+
+def _is_placed(tensor: NkiTensor, target: Target) -> bool:
+    buffer = tensor._allocation.buffer
+    return buffer.address is not None or buffer.shape[0] > target.partitions // 2
+
+
+def is_label(opcode: str, name: Any) -> bool:
+    """Whether the instruction was given a name (None and "" are none); raises ArgumentError for what is no string."""
+    if name is not None and not isinstance(name, str):
+        fail(ArgumentError, f"nisa.{opcode}", operand="name", found=repr(name), allowed="a string")
+    return bool(name)

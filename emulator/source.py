@@ -9,10 +9,17 @@ import sys
 from types import CodeType, FrameType
 from typing import NoReturn
 
+import jax
+
 from trnlab.emulator.errors import KernelError, SourceLocation, Violation
 
-# Where code is not the user's: the emulator, and contextlib, which calls back into the emulator's context managers.
-_INTERNAL = (os.path.dirname(os.path.abspath(__file__)) + os.sep, contextlib.contextmanager.__code__.co_filename)
+# Where code is not the user's: the emulator; contextlib, which calls back into the emulator's context managers; JAX,
+# which calls the kernels that it transforms.
+_INTERNAL = (
+    os.path.dirname(os.path.abspath(__file__)) + os.sep,
+    contextlib.contextmanager.__code__.co_filename,
+    os.path.dirname(jax.__file__) + os.sep,
+)
 _internal: dict[CodeType, bool] = {}  # pure cache: does this code object belong to the emulator?
 
 

@@ -15,18 +15,20 @@ from typing import Any
 import numpy as np
 
 from trnlab.emulator import view_algebra as algebra
-from trnlab.emulator.dtypes import DType, as_dtype
+from trnlab.emulator.dtypes import DType
 from trnlab.emulator.errors import (
     ArgumentError,
-    BoundsError,
     BufferError,
-    NotYetSupportedError,
+    RuntimeValueError,
     TensorLifetimeError,
     TraceError,
+    Violation,
 )
-from trnlab.emulator.memory import HBM_REGIONS
-from trnlab.emulator.runtime_index import DynamicSlice, Indirection, NKIObject, VirtualRegister
-from trnlab.emulator.source import fail
+from trnlab.emulator.memory import HBM_REGIONS, MemoryRegion, as_element
+from trnlab.emulator.nki_object import NKIObject
+from trnlab.emulator.runtime_index import INTEGERS, DynamicSlice, Indirection, VirtualRegister
+from trnlab.emulator.source import caller
+from trnlab.emulator.tensor_refusals import refuse_python
 from trnlab.emulator.tensor_reshaping import Reshaping
 
 __all__ = ["DynamicSlice", "Indirection", "NKIObject", "NkiTensor", "VirtualRegister"]
@@ -43,7 +45,7 @@ class NkiTensor(Reshaping):
         Raises:
             BufferError: the tensor is on chip.  ArgumentError: dim is not 0, or the index tensor's shape is not (P, 1).
         """
-        if dim != 0:
+        if self._dim("vector_select", dim) != 0:
             self._fail("vector_select", f"dim={dim}", "dim=0", ArgumentError)
         if not isinstance(vector_offset, NkiTensor):
             self._fail("vector_select", f"vector_offset {vector_offset!r}", "a tensor of indices", ArgumentError)
@@ -66,23 +68,30 @@ class NkiTensor(Reshaping):
         of this view's dimension `indirect_dim`.
 
         Raises:
-            ShapeError: a malformed pattern.  BoundsError: the pattern leaves the buffer.
+            ShapeError: a malformed pattern.
+            BoundsError: the pattern leaves the buffer; raised where an instruction takes the view.
             ArgumentError: both run-time offsets, or a vector offset that is no tensor or of the wrong shape.
             TraceError: the view is already indirect.
         """
-        to = self.dtype if dtype is None else as_dtype(dtype)
-        try:
-            pairs = [(index(stride), index(count)) for stride, count in pattern]
-        except (TypeError, ValueError):
-            self._fail("ap", f"pattern {pattern!r}", "a list of [stride, count] pairs of compile-time integers")
+        to = self.dtype if dtype is None else as_element("NkiTensor.ap", dtype)
+        pairs = self._pairs(pattern)
         if not pairs or any(count < 1 for _, count in pairs):
             self._fail("ap", f"pattern {pattern}", "one pair or more, every count at least 1")
-        base = self._rescaled(self.offset, to, "offset") + (0 if offset is None else index(offset))
+        base = self._rescaled(self.offset, to, "offset")
+        base += 0 if offset is None else self._integer("ap", "offset", offset)
         indirection = self._ap_indirection(scalar_offset, vector_offset, indirect_dim, to, pairs)
         view = self._view(tuple(c for _, c in pairs), tuple(s for s, _ in pairs), base, indirection)
         view.dtype = to
-        view._check_bounds("ap")
+        view._note_bounds()
         return view
+
+    def _pairs(self, pattern: Any) -> list[tuple[int, int]]:
+        try:
+            return [(index(stride), index(count)) for stride, count in pattern]
+        except RuntimeValueError:
+            raise  # a register or tensor, which says so itself
+        except (TypeError, ValueError):
+            self._fail("ap", f"pattern {pattern!r}", "a list of [stride, count] pairs of compile-time integers")
 
     def _ap_indirection(
         self, scalar: Any, vector: NkiTensor | None, dim: int, to: DType, pairs: list[tuple[int, int]]
@@ -106,10 +115,11 @@ class NkiTensor(Reshaping):
             self._fail("ap", "vector_offset on an on-chip tensor", "vector_offset on an HBM tensor", BufferError)
         if dim != 0:
             self._fail("ap", f"indirect_dim={dim} with vector_offset", "indirect_dim=0", ArgumentError)
-        if not vector.dtype.is_integer or vector.size < pairs[0][1] or vector.is_indirect():
-            allowed = f"at least {pairs[0][1]} integers, one a partition, without a run-time address of their own"
-            self._fail("ap", f"vector_offset {vector.describe()}", allowed, ArgumentError)
-        return Indirection("vector", vector, stride, self.shape[0], 0)
+        allowed = f"at least {pairs[0][1]} integers, one a partition"
+        indices = self._offsets("ap", "vector_offset", vector, allowed)
+        if indices.size < pairs[0][1]:
+            self._fail("ap", f"vector_offset {indices.describe()}", allowed, ArgumentError)
+        return Indirection("vector", indices, stride, self.shape[0], 0)
 
     def _rescaled(self, elements: int, to: DType, what: str) -> int:
         nbytes = elements * self.dtype.itemsize
@@ -117,13 +127,18 @@ class NkiTensor(Reshaping):
             self._fail("ap", f"{what} of {nbytes} bytes", f"a multiple of {to.itemsize} bytes, one {to} element")
         return nbytes // to.itemsize
 
-    def _check_bounds(self, method: str) -> None:
+    def _note_bounds(self) -> None:
+        """Remember what is wrong with a view of elements outside the buffer, and where it was made."""
         low, high = algebra.reach(self.shape, self.strides, self.offset)
         if self.indirection is not None and self.indirection.kind == "vector":
             low, high = algebra.reach(self.shape[1:], self.strides[1:], self.offset)
         size = self._allocation.buffer.nbytes // self.dtype.itemsize
         if low < 0 or high >= size:
-            self._fail(method, f"elements {low} to {high}", f"0 to {size - 1}, the buffer's elements", BoundsError)
+            found, allowed = f"elements {low} to {high}", f"0 to {size - 1}, the buffer's elements"
+            operand = self.describe()
+            self.fault = Violation(
+                subject="NkiTensor.ap", operand=operand, found=found, allowed=allowed, location=caller()
+            )
 
     def view(self, dtype: Any) -> NkiTensor:
         """The same bytes as another dtype; the last dimension, which must be contiguous, scales with the item size.
@@ -132,7 +147,7 @@ class NkiTensor(Reshaping):
             ShapeError: a last dimension that is strided or does not divide.
             TraceError: the view is indirect.
         """
-        to = as_dtype(dtype)
+        to = as_element("NkiTensor.view", dtype)
         if self.indirection is not None:
             self._fail("view", "an indirect view", "a view without a run-time offset", TraceError)
         layout = algebra.reinterpret(self.shape, self.strides, self.offset, self.dtype.itemsize, to.itemsize)
@@ -145,13 +160,47 @@ class NkiTensor(Reshaping):
     reinterpret_cast = view
 
     def indirect(self, index: NkiTensor, num_elem: int | None = None) -> NkiTensor:
-        """Tensor indirection (NeuronCore-v4 and later); not supported yet."""
-        fail(
-            NotYetSupportedError,
-            "NkiTensor.indirect",
-            found="tensor indirection inside a compute instruction",
-            allowed="nisa.dma_copy with vector_select or vector_offset for gather and scatter",
-        )
+        """Tensor indirection: a (P, num_elem) view whose column i is the free element at offset i, in every partition.
+
+        Offset i is `index[i % G, i // G]`, in elements of the flattened free dimensions, with groups of G = 32 on the
+        Tensor Engine and 16 on the others. Compute instructions gather from such a view or scatter into it (see
+        `isa.tensor_indirection`), from NeuronCore-v4 on; where offsets repeat in a scatter the last column stays.
+
+        index:    a 2-D integer tensor in SBUF with as many partitions as this one
+        num_elem: how many offsets, by default `index.size`
+
+        Raises:
+            BufferError: this tensor is not on chip, or the index not in SBUF.  TraceError: an indirect view.
+            ShapeError: free dimensions that are no row of equal steps, or another number of partitions in the index.
+            ArgumentError: an index of another kind, or num_elem below 1.
+        """
+        if not self.on_chip:
+            self._fail("indirect", "a tensor in HBM", "a tensor in sbuf or psum", BufferError)
+        if self.indirection is not None:
+            self._fail("indirect", "an indirect view", "one run-time offset in a view", TraceError)
+        offsets = self._offsets("indirect", "index", index, f"integers of shape ({self.shape[0]}, K)")
+        if offsets.ndim != 2 or offsets.shape[0] != self.shape[0]:
+            self._fail("indirect", f"index {offsets.describe()}", f"an index of shape ({self.shape[0]}, K)")
+        count = offsets.size if num_elem is None else num_elem
+        if not isinstance(count, INTEGERS) or count < 1:
+            self._fail("indirect", f"num_elem={num_elem!r}", "an integer of at least 1", ArgumentError)
+        row = self.size // self.shape[0]
+        steps = algebra.reshape_strides(self.shape[1:], self.strides[1:], (row,))
+        if steps is None:
+            self._fail("indirect", f"strides {self.strides}", "free dimensions that flatten without a copy")
+        how = Indirection("columns", offsets, steps[0], row, 1)
+        return self._view((self.shape[0], int(count)), (self.strides[0], steps[0]), None, how)
+
+    def _offsets(self, method: str, argument: str, index: Any, allowed: str) -> NkiTensor:
+        """The tensor of run-time offsets that an indirect view takes."""
+        if not isinstance(index, NkiTensor):
+            self._fail(method, f"{argument} {index!r}", "a tensor of integers", ArgumentError)
+        if not index.dtype.is_integer or index.dtype == "bool" or index.is_indirect():
+            allowed = f"{allowed}, without a run-time address of their own"
+            self._fail(method, f"{argument} {index.describe()}", allowed, ArgumentError)
+        if index.buffer is not MemoryRegion.sbuf:
+            self._fail(method, f"{argument} {index.describe()}", f"{allowed}, in sbuf", BufferError)
+        return index
 
     # -- values -----------------------------------------------------------------------------------------------------
 
@@ -163,6 +212,7 @@ class NkiTensor(Reshaping):
             TraceError: the kernel is only being traced, so there are no values.
         """
         self._require_open("reading its values")
+        self.require_reachable()
         if self._allocation.data is None:
             self._fail("__array__", "a kernel being traced", "mode='reference', where tensors have values", TraceError)
         if self.indirection is not None:
@@ -172,6 +222,7 @@ class NkiTensor(Reshaping):
 
     def numpy_view(self) -> np.ndarray[Any, Any]:
         """A NumPy window on the bytes of this view (reference execution only)."""
+        self.require_reachable()
         item = self.dtype.itemsize
         return np.ndarray(
             self.shape,
@@ -194,6 +245,9 @@ class NkiTensor(Reshaping):
         text = f"NkiTensor({self.describe()}"
         if not self._allocation.owner.is_open:
             return text + ", its kernel has ended)"
-        if self._allocation.data is None or self.indirection is not None:
+        if self._allocation.data is None or self.indirection is not None or self.fault is not None:
             return text + ")"
         return f"{text},\n{np.array2string(self.numpy_view(), threshold=64)})"
+
+
+refuse_python(NkiTensor)

@@ -8,28 +8,38 @@ row-major over the whole buffer, so on chip the partition stride is the number o
 from __future__ import annotations
 
 from math import prod
+from operator import index
 from types import EllipsisType
 from typing import Any, NoReturn, Self
 
 from trnlab.emulator import view_algebra as algebra
 from trnlab.emulator.dtypes import DType
-from trnlab.emulator.errors import BoundsError, KernelError, ShapeError
+from trnlab.emulator.errors import (
+    ArgumentError,
+    BoundsError,
+    KernelError,
+    RuntimeValueError,
+    ShapeError,
+    TraceError,
+    Violation,
+)
 from trnlab.emulator.memory import ON_CHIP_REGIONS, Allocation, MemoryRegion
-from trnlab.emulator.runtime_index import Indirection, NKIObject
+from trnlab.emulator.nki_object import NKIObject
+from trnlab.emulator.runtime_index import Indirection
 from trnlab.emulator.source import fail
 
 
 class TensorBase(NKIObject):
     """Shape, strides, offset and dtype over an allocation, and the questions and checks every view operation needs."""
 
-    __slots__ = ("_allocation", "dtype", "indirection", "offset", "shape", "strides")
+    __slots__ = ("_allocation", "dtype", "fault", "indirection", "offset", "shape", "strides")
 
     def __init__(
         self,
         shape: tuple[int, ...],
         dtype: DType,
         storage: Allocation,
-        buffer: Any = None,
+        buffer: MemoryRegion | str = MemoryRegion.sbuf,
         name: str = "",
         *,
         strides: tuple[int, ...] | None = None,
@@ -43,6 +53,7 @@ class TensorBase(NKIObject):
         self.strides = algebra.row_major(shape) if strides is None else strides
         self.offset = offset
         self.indirection = indirection
+        self.fault: Violation | None = None  # why instructions cannot take this view, when they cannot
 
     # -- what it is -------------------------------------------------------------------------------------------------
 
@@ -111,7 +122,21 @@ class TensorBase(NKIObject):
         view.strides = strides
         view.offset = self.offset if offset is None else offset
         view.indirection = self.indirection if indirection is ... else indirection
+        if view.indirection is not None and self.indirection is not None and view.indirection.kind == "columns":
+            self._keeps_columns(view)
+        view.fault = self.fault
         return view
+
+    def _keeps_columns(self, view: Self) -> None:
+        """A view with tensor indirection stays as it is: its offsets belong to all of its partitions and columns."""
+        if (view.shape, view.strides, view.offset) != (self.shape, self.strides, self.offset):
+            allowed = "view operations before .indirect(), which comes last"
+            self._fail("indirect", f"another view, of shape {view.shape}, after .indirect()", allowed, TraceError)
+
+    def require_reachable(self) -> None:
+        """Raise BoundsError for a view of elements outside its buffer: kernels may make one, but not use it."""
+        if self.fault is not None:
+            raise BoundsError(self.fault)
 
     def _fail(self, method: str, found: str, allowed: str, error: type[KernelError] = ShapeError) -> NoReturn:
         fail(error, f"NkiTensor.{method}", operand=self.describe(), found=found, allowed=allowed)
@@ -121,7 +146,23 @@ class TensorBase(NKIObject):
         name = f"{self.name}: " if self.name else ""
         return f"{name}{self.dtype}{list(self.shape)} in {self.buffer.value}"
 
+    def _integer(self, method: str, argument: str, value: Any) -> int:
+        """The value, which must be a compile-time integer."""
+        try:
+            return index(value)
+        except RuntimeValueError:
+            raise  # a register or tensor, which says so itself
+        except TypeError:
+            self._fail(method, f"{argument}={value!r}", "a compile-time integer", ArgumentError)
+
+    def _integers(self, method: str, argument: str, values: Any) -> tuple[int, ...]:
+        """The values, which must be a tuple or list of compile-time integers."""
+        if not isinstance(values, (tuple, list)):
+            self._fail(method, f"{argument}={values!r}", "a tuple of compile-time integers", ArgumentError)
+        return tuple(self._integer(method, f"{argument}[{place}]", value) for place, value in enumerate(values))
+
     def _dim(self, method: str, dim: int, *, insert: bool = False) -> int:
+        dim = self._integer(method, "dim", dim)
         count = self.ndim + insert
         if not -count <= dim < count:
             self._fail(method, f"dim={dim}", f"{-count} <= dim < {count}", BoundsError)

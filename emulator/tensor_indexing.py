@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Self
 
 from trnlab.emulator.errors import ArgumentError, BoundsError, TraceError
+from trnlab.emulator.memory import MemoryRegion
 from trnlab.emulator.runtime_index import INTEGERS, DynamicSlice, Index, Indirection, VirtualRegister
 from trnlab.emulator.tensor_base import TensorBase
 
@@ -117,7 +118,10 @@ class Indexing(TensorBase):
         return 0, size, Indirection("scalar", start, self.strides[dim], extent, dim)
 
     def _scalar_index(self, index: VirtualRegister | NkiTensor) -> None:
-        if isinstance(index, TensorBase) and (index.size != 1 or not index.dtype.is_integer or index.is_indirect()):
+        if not isinstance(index, TensorBase):
+            return
+        is_one_integer = index.size == 1 and index.dtype.is_integer and not index.is_indirect()
+        if not is_one_integer or index.buffer is not MemoryRegion.sbuf:
             self._fail("scalar_offset", index.describe(), "one integer in SBUF, or a register", ArgumentError)
 
     def _indirect_dims_intact(self, keys: tuple[Any, ...], indirection: Indirection | None) -> None:

@@ -21,7 +21,7 @@ class Reshaping(Indexing):
 
     def permute(self, dims: tuple[int, ...]) -> Self:
         """Dimensions in the order `dims`; on chip `dims[0]` is 0."""
-        order = tuple(dims)
+        order = self._integers("permute", "dims", dims)
         if sorted(order) != list(range(self.ndim)):
             self._fail("permute", f"dims={order}", f"a permutation of 0..{self.ndim - 1}", ArgumentError)
         if order[0] != 0:
@@ -40,6 +40,7 @@ class Reshaping(Indexing):
         self._keeps_partition("broadcast", dim)
         if self.shape[dim] != 1:
             self._fail("broadcast", f"dimension {dim} of size {self.shape[dim]}", "a dimension of size 1")
+        size = self._integer("broadcast", "size", size)
         if size < 1:
             self._fail("broadcast", f"size={size}", "size >= 1", ArgumentError)
         return self._view(
@@ -71,7 +72,7 @@ class Reshaping(Indexing):
     def reshape_dim(self, dim: int, shape: tuple[int, ...]) -> Self:
         """Split a dimension into `shape` (one entry may be -1); on chip not the partition dimension."""
         dim = self._dim("reshape_dim", dim)
-        sizes = self._infer("reshape_dim", tuple(shape), self.shape[dim])
+        sizes = self._infer("reshape_dim", shape, self.shape[dim])
         if len(sizes) > 1:
             self._keeps_partition("reshape_dim", dim)
         split = tuple(inner * self.strides[dim] for inner in algebra.row_major(sizes))
@@ -81,7 +82,7 @@ class Reshaping(Indexing):
         return view._shift_indirection(dim + 1, len(sizes) - 1)
 
     def _infer(self, method: str, shape: tuple[int, ...], total: int) -> tuple[int, ...]:
-        sizes = algebra.infer_shape(shape, total)
+        sizes = algebra.infer_shape(self._integers(method, "shape", shape), total)
         if sizes is None:
             self._fail(method, f"shape {shape}", f"sizes whose product is {total}, at most one of them -1")
         return sizes
@@ -103,7 +104,7 @@ class Reshaping(Indexing):
         Raises:
             ShapeError: another number of elements, a changed partition dimension, or a layout that would need a copy.
         """
-        sizes = self._infer("reshape", tuple(shape), self.size)
+        sizes = self._infer("reshape", shape, self.size)
         pinned = self.on_chip or (self.indirection is not None and self.indirection.dim == 0)
         if pinned and (not sizes or sizes[0] != self.shape[0]):
             self._fail("reshape", f"shape {sizes}", f"shape[0] == {self.shape[0]}, the partition dimension")
@@ -123,7 +124,8 @@ class Reshaping(Indexing):
         Raises:
             ArgumentError: patterns that do not fit the shape or one another.
         """
-        plan = algebra.plan_rearrange(self.shape, src_pattern, dst_pattern, fixed_sizes or {})
+        sizes = self._rearrangeable(src_pattern, dst_pattern, fixed_sizes)
+        plan = algebra.plan_rearrange(self.shape, src_pattern, dst_pattern, sizes)
         if isinstance(plan, str):
             self._fail("rearrange", f"{src_pattern} to {dst_pattern}", plan, ArgumentError)
         view = self
@@ -133,3 +135,18 @@ class Reshaping(Indexing):
         for first, last in reversed(plan.merges):
             view = view.flatten_dims(first, last)
         return view
+
+    def _rearrangeable(self, source: Any, target: Any, fixed: Any) -> dict[str, int]:
+        """The fixed sizes, once patterns and sizes are known to be of their kind."""
+        for argument, pattern in (("src_pattern", source), ("dst_pattern", target)):
+            if not isinstance(pattern, (tuple, list)) or not all(map(_is_names, pattern)):
+                allowed = "a tuple of names and of tuples of names"
+                self._fail("rearrange", f"{argument}={pattern!r}", allowed, ArgumentError)
+        if fixed is not None and not isinstance(fixed, dict):
+            self._fail("rearrange", f"fixed_sizes={fixed!r}", "a dict of sizes by name", ArgumentError)
+        return {name: self._integer("rearrange", f"fixed_sizes[{name!r}]", n) for name, n in (fixed or {}).items()}
+
+
+def _is_names(item: Any) -> bool:
+    group = item if isinstance(item, (tuple, list)) else (item,)
+    return all(isinstance(name, str) for name in group)

@@ -10,22 +10,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from types import CodeType
-from typing import Any, NamedTuple, NoReturn, Protocol
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
 from trnlab.emulator.dtypes import DType
-from trnlab.emulator.errors import (
-    ArgumentError,
-    SourceLocation,
-    TensorLifetimeError,
-    TraceError,
-    Violation,
-)
+from trnlab.emulator.errors import ArgumentError, SourceLocation, TensorLifetimeError, TraceError, Violation
 from trnlab.emulator.isa.registry import InstructionSpec
-from trnlab.emulator.loops import LoopBody, Runner, Step
+from trnlab.emulator.loops import Executor as Executor, LoopBody, Runner, Step  # noqa: PLC0414 - belongs to Trace
 from trnlab.emulator.memory import (
     HBM_REGIONS,
     ON_CHIP_REGIONS,
@@ -41,22 +34,25 @@ from trnlab.emulator.memory import (
     to_bytes,
     uninitialised_bytes,
 )
+from trnlab.emulator.ordering import NkiInstruction as NkiInstruction  # noqa: PLC0414 - belongs to Trace
 from trnlab.emulator.program import Loop, Program, Signature
 from trnlab.emulator.psum import origin_of, record_of
-from trnlab.emulator.signing import check_starts, index_tensor, number, sign, starting_operands
+from trnlab.emulator.register_loops import RegisterLoops
+from trnlab.emulator.signing import (
+    check_columns,
+    check_starts,
+    index_tensor,
+    is_label,
+    number,
+    sign,
+    starting_operands,
+    takes_columns,
+)
 from trnlab.emulator.source import caller, caller_frame, fail
 from trnlab.emulator.target import Engine, Target
 from trnlab.emulator.tensor import NkiTensor, VirtualRegister
 
 _current: ContextVar[Trace | None] = ContextVar("trnlab_trace", default=None)
-
-
-class Executor(Protocol):
-    """Turns a signature into something that executes it on tensors that hold values."""
-
-    def prepare(self, signature: Signature) -> Runner:
-        """What executes every instruction of this signature."""
-        ...
 
 
 def active() -> Trace | None:
@@ -84,20 +80,7 @@ class _Known(NamedTuple):
     run: Runner | None
     positions: tuple[int, ...]
     good_starts: set[tuple[int, ...]]
-
-
-@dataclass(frozen=True, slots=True)
-class NkiInstruction:
-    """Handle of an instruction just recorded; `depends_on` adds orderings beyond those of the data."""
-
-    trace: Trace
-    number: int
-
-    def depends_on(self, *producers: NkiInstruction) -> NkiInstruction:
-        """Order this instruction after every producer; returns itself, so calls chain."""
-        for producer in producers:
-            self.trace.add_edge(producer.number, self.number)
-        return self
+    takes_columns: bool
 
 
 class Trace:
@@ -128,6 +111,7 @@ class Trace:
         self._state: dict[str, NkiTensor] = {}
         self._written: set[int] = set()
         self._broken_loop: SourceLocation | None = None
+        self._register_loops = RegisterLoops()
         self._ordered_blocks = 0
 
     @contextmanager
@@ -174,7 +158,7 @@ class Trace:
             self._hbm_bytes += buffer.nbytes
             check_hbm(subject, buffer, self._hbm_bytes, self.target)
         self._buffers.append(buffer)
-        if kind == "constant" and contents is not None:
+        if kind in ("constant", "state") and contents is not None:
             self._written.add(buffer.number)
             self._constants[buffer.number] = to_bytes(contents).tobytes()
         class_id = self._classes.setdefault((place, sizes, element), len(self._classes))
@@ -190,11 +174,14 @@ class Trace:
         label = name or f"r{len(self._buffers)}"
         return VirtualRegister(self.allocate((1,), "int32", MemoryRegion.register, name=label))
 
-    def engine_state(self, name: str) -> NkiTensor:
-        """The accumulator registers of an engine, one float32 per lane, created at first use."""
+    def engine_state(
+        self, name: str, words: int = 1, dtype: Any = "float32", initial: np.ndarray[Any, Any] | None = None
+    ) -> NkiTensor:
+        """Registers of an engine that outlive its instructions, `words` in each lane; made at first use."""
         if name not in self._state:
-            shape = (self.target.partitions, 1)
-            self._state[name] = self.allocate(shape, "float32", MemoryRegion.register, name=name, kind="state")
+            self._state[name] = self.allocate(
+                (self.target.partitions, words), dtype, MemoryRegion.register, name=name, kind="state", contents=initial
+            )
         return self._state[name]
 
     def was_written(self, tensor: NkiTensor) -> bool:
@@ -210,6 +197,10 @@ class Trace:
         from trnlab.emulator.nki.assignment import assign
 
         assign(view, value)
+
+    def condition(self, register: VirtualRegister) -> bool:
+        """What `while register:` asks: whether Python shall go into the body (see `register_loops`)."""
+        return self._register_loops.ask(register, self.loop)
 
     # -- instructions -----------------------------------------------------------------------------------------------
 
@@ -265,8 +256,8 @@ class Trace:
     ) -> None:
         """Add a tensor, and the index of its indirection, to the instruction being built."""
         allocation, indirection = tensor._allocation, tensor.indirection
-        if allocation.owner is not self or not self.is_open:
-            self._reject_stranger(spec, position, tensor)
+        if allocation.owner is not self or not self.is_open or tensor.fault is not None:
+            self._reject(spec, position, tensor)
         tensors.append(tensor)
         row += (allocation.buffer.number, tensor.offset)
         how = None if indirection is None else (indirection.kind, indirection.stride, indirection.extent)
@@ -275,7 +266,8 @@ class Trace:
         if index is not None:
             self._take(spec, position, index, tensors, row, key)
 
-    def _reject_stranger(self, spec: InstructionSpec, position: int, tensor: NkiTensor) -> NoReturn:
+    def _reject(self, spec: InstructionSpec, position: int, tensor: NkiTensor) -> NoReturn:
+        tensor.require_reachable()
         fail(
             TensorLifetimeError,
             f"nisa.{spec.name}",
@@ -289,13 +281,15 @@ class Trace:
     ) -> _Known:
         signature = sign(spec, operands, attributes, engine, self.target)
         run = None if self.executor is None else self.executor.prepare(signature)
-        return _Known(len(self._known), signature, run, starting_operands(signature), set())
+        return _Known(len(self._known), signature, run, starting_operands(signature), set(), takes_columns(signature))
 
     def _check_starts(self, spec: InstructionSpec, known: _Known, tensors: list[NkiTensor]) -> None:
         starts = tuple([tensors[position].start_partition for position in known.positions])
         if starts not in known.good_starts:
             check_starts(spec, known.signature, known.positions, starts, self.target)
             known.good_starts.add(starts)
+        if known.takes_columns:
+            check_columns(spec, known.signature, tensors, self.target)
 
     def _append(
         self, known: _Known, tensors: list[NkiTensor], row: list[int], values: list[float], name: str | None
@@ -305,7 +299,7 @@ class Trace:
         self._rows += row
         self._immediates += values
         self._location_ids.append(self._locate())
-        if name:
+        if name is not None and is_label(known.signature.opcode, name):
             self._names[index] = name
         for operand, tensor in zip(known.signature.operands, tensors, strict=True):
             if operand.access != "read":
@@ -355,6 +349,8 @@ class Trace:
             found, allowed = "a dynamic loop inside nl.no_reorder", "nl.no_reorder inside the loop's body"
             fail(TraceError, "nl.no_reorder", found=found, allowed=allowed, source="NKI guide, dynamic loops")
         body.begin, body.first_buffer = len(self._signature_ids), len(self._buffers)
+        condition = body.register._allocation.buffer.number
+        self._written.discard(condition)
         self._open_loops.append(body)
         try:
             yield
@@ -364,6 +360,8 @@ class Trace:
             raise
         finally:
             self._open_loops.pop()
+        if body.kind == "while" and condition not in self._written:
+            fail(TraceError, "while", found="a body that never writes the condition", allowed="a loop that can end")
         self._loops.append(body.close(len(self._signature_ids)))
         if self._open_loops:
             self._open_loops[-1].steps.append(body)
@@ -374,6 +372,7 @@ class Trace:
 
     def program(self, inputs: Sequence[NkiTensor], outputs: Sequence[NkiTensor]) -> Program:
         """Everything recorded, as immutable data."""
+        self._register_loops.require_closed()
         if self._broken_loop is not None or self._open_loops:
             found, allowed = "a dynamic loop left by break or return", "a body that always runs to its end"
             violation = Violation(

@@ -44,24 +44,30 @@ def element_grid(shape: tuple[int, ...], strides: tuple[int, ...]) -> np.ndarray
     return grid
 
 
-def place(tensor: NkiTensor, skip_out_of_bounds: bool, subject: str) -> Place:
+def _values_and_grid(tensor: NkiTensor, kind: str, group: int) -> tuple[Array, Array]:
+    """The index values of an indirect view, and what its pattern adds to where they lead."""
+    index = index_tensor(tensor)
+    assert index is not None
+    # Indices walk column by column, index.T.flatten(): as the DMA gather documents, and groups of tensor indirection.
+    values = index.numpy_view().reshape(index.shape[0], -1)[: group or None].T.reshape(-1).astype(np.int64)
+    if kind == "scalar":
+        return values[:1], element_grid(tensor.shape, tensor.strides)
+    if kind == "columns":
+        return values[: tensor.shape[1]], element_grid((tensor.shape[0], 1), (tensor.strides[0], 0))
+    return values[: tensor.shape[0]], element_grid((1, *tensor.shape[1:]), (0, *tensor.strides[1:]))
+
+
+def place(tensor: NkiTensor, skip_out_of_bounds: bool, subject: str, group: int = 0) -> Place:
     """Where the elements of an indirect view are, with the index values of now.
+
+    group: of tensor indirection, the rows of the index that its offsets run over
 
     Raises:
         BoundsError: an index out of bounds, unless those are to be skipped.
     """
     indirection = tensor.indirection
-    index = index_tensor(tensor)
     assert indirection is not None
-    assert index is not None
-    if indirection.kind == "scalar":
-        values = index.numpy_view().reshape(-1)[:1].astype(np.int64)
-        grid = element_grid(tensor.shape, tensor.strides)
-    else:
-        rows = tensor.shape[0]
-        # More indices than partitions walk column by column: index.T.flatten(), as the DMA gather documents.
-        values = index.numpy_view().reshape(index.shape[0], -1).T.reshape(-1)[:rows].astype(np.int64)
-        grid = element_grid((1, *tensor.shape[1:]), (0, *tensor.strides[1:]))
+    values, grid = _values_and_grid(tensor, indirection.kind, group)
     inside = (values >= 0) & (values < indirection.extent)
     if not inside.all() and not skip_out_of_bounds:
         worst = int(values[~inside][0])
@@ -73,7 +79,8 @@ def place(tensor: NkiTensor, skip_out_of_bounds: bool, subject: str) -> Place:
             allowed=f"0 to {indirection.extent - 1}, or oob_mode.skip",
         )
     safe = np.where(inside, values, 0) * indirection.stride
-    elements = tensor.offset + grid + safe.reshape((-1,) + (1,) * (len(tensor.shape) - 1))
+    across = (1, -1) if indirection.kind == "columns" else (-1,) + (1,) * (len(tensor.shape) - 1)
+    elements = tensor.offset + grid + safe.reshape(across)
     size = flat_words(tensor).size
     if elements.min() < 0 or elements.max() >= size:
         fail(

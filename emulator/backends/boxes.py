@@ -1,14 +1,15 @@
-"""Views of a flat value as boxes: slices of a row-major reshaping of it. Any other pattern goes by element numbers.
+"""Views of a storage as boxes: slices of a row-major reshaping of it. Any other pattern goes by element numbers.
 
 A vector of N elements reshapes to [N / s0, s0 / s1, ...] for any descending strides that divide one another; a view
-whose strides are among them is a slice of that array, transposed and broadcast. What a view is does not depend on its
-offset, which only decides where the slice starts: it may be a run-time value, within what `Box.fits` was asked about.
+whose strides are among them is a slice of that array, its dimensions in another order and some of them repeated. Where
+the slice starts may depend on run-time numbers (`Move`), as long as no coordinate carries into the next.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 import jax.numpy as jnp
@@ -20,118 +21,162 @@ INDEX_MAX: Final = int(np.iinfo(np.int32).max)
 """Out of bounds of every buffer: element numbers are 32 bits wide."""
 
 
-Start = Sequence[int] | Sequence[Array]
-"""Where a slice starts on every axis: known now, or when the program runs."""
+class Move(NamedTuple):
+    """A run-time number moves a view by `unit` elements each; it lies in low..high, both included."""
+
+    unit: int
+    low: int
+    high: int
 
 
 class Box(NamedTuple):
     """A view as a slice of its buffer reshaped to `extents`, whose row-major strides are `strides`.
 
-    axis_of[d]: the axis that dimension d of the view walks, or None where it repeats (stride 0) or is a single element
+    first:         where the slice starts when every run-time number is 0
     counts, steps: elements taken from each axis, and how far apart
+    order:         the dimensions that walk through memory, slowest first; all others repeat or have one element
+    moved:         for every move, the axis it moves along and by how much
     """
 
     extents: Shape
     strides: Shape
+    first: Shape
     counts: Shape
     steps: Shape
-    axis_of: tuple[int | None, ...]
+    order: Shape
+    moved: tuple[tuple[int, int], ...]
 
     @property
     def has_unit_steps(self) -> bool:
         """Whether an update slice can write the box."""
         return all(step == 1 for step in self.steps)
 
-    def start(self, offset: int) -> Shape:
-        """Coordinates of an element number."""
-        return tuple(offset // stride % extent for stride, extent in zip(self.strides, self.extents, strict=True))
+    @property
+    def is_whole(self) -> bool:
+        """Whether it takes every element of its buffer."""
+        return self.counts == self.extents
 
     def spans(self) -> Shape:
         """Distance from the first to past the last coordinate taken from each axis."""
         return tuple((count - 1) * step + 1 for count, step in zip(self.counts, self.steps, strict=True))
 
-    def fits(self, offset: int) -> bool:
-        """Whether the slice stays inside every axis, so that no coordinate carries into the next."""
+    def fits(self, moves: Sequence[Move]) -> bool:
+        """Whether the slice stays inside every axis wherever it is moved."""
+        low, high = list(self.first), [first + span for first, span in zip(self.first, self.spans(), strict=True)]
+        for (axis, factor), move in zip(self.moved, moves, strict=True):
+            reached = sorted((move.low * factor, move.high * factor))
+            low[axis] += reached[0]
+            high[axis] += reached[1]
         return all(
-            first + span <= extent
-            for first, span, extent in zip(self.start(offset), self.spans(), self.extents, strict=True)
+            lowest >= 0 and highest <= extent for lowest, highest, extent in zip(low, high, self.extents, strict=True)
         )
 
 
 @lru_cache(maxsize=65536)
-def find_box(size: int, buffer_strides: Shape, shape: Shape, strides: Shape, offset: int) -> Box | None:
-    """The box that a view is, or None. Its axes are cut at the view's strides, else also at the buffer's."""
-    wanted = sorted({s for s, n in zip(strides, shape, strict=True) if n > 1 and s > 0}, reverse=True)
-    for cuts in (wanted, [*buffer_strides, *wanted]):
-        box = _cut(size, cuts, shape, strides)
-        if box is not None and box.fits(offset):
-            return box
+def find_box(
+    size: int, buffer_strides: Shape, shape: Shape, strides: Shape, offset: int, moves: tuple[Move, ...] = ()
+) -> Box | None:
+    """The box that a view is, or None.
+
+    Axes are cut at the buffer's own strides and at the view's, so that storages keep their natural shapes; where that
+    does not work, at fewer or more places.
+    """
+    if any(stride < 0 and count > 1 for stride, count in zip(strides, shape, strict=True)):
+        return None
+    walked = [dim for dim, (n, s) in enumerate(zip(shape, strides, strict=True)) if n > 1 and s > 0]
+    order = tuple(sorted(walked, key=lambda dim: -strides[dim]))
+    dims = [(shape[dim], strides[dim]) for dim in order]
+    units = [abs(move.unit) for move in moves]
+    for hints in (buffer_strides, ()):
+        groups = _groups(dims, hints)
+        wanted = [*hints, *(stride for _, stride in groups)]
+        for cuts in (wanted, [*wanted, *units]):
+            box = _cut(size, cuts, groups, order, offset, moves)
+            if box is not None and box.fits(moves):
+                return box
     return None
 
 
-def _cut(size: int, cuts: Sequence[int], shape: Shape, strides: Shape) -> Box | None:
+def _groups(dims: Sequence[tuple[int, int]], hints: Shape) -> list[tuple[int, int]]:
+    """(count, stride) with neighbours joined where the outer one continues the inner one inside the same axis."""
+    groups: list[tuple[int, int]] = []
+    for count, stride in dims:
+        if groups and groups[-1][1] == count * stride and count * stride not in hints:
+            groups[-1] = (groups[-1][0] * count, stride)
+        else:
+            groups.append((count, stride))
+    return groups
+
+
+def _cut(
+    size: int,
+    cuts: Sequence[int],
+    groups: Sequence[tuple[int, int]],
+    order: Shape,
+    offset: int,
+    moves: tuple[Move, ...],
+) -> Box | None:
     axes = [1]  # descending strides, each dividing the one before
     for cut in cuts:
         larger = min((s for s in axes if s >= cut), default=size)
         smaller = max((s for s in axes if s <= cut), default=1)
-        if larger % cut == 0 and cut % smaller == 0 and cut not in axes:
+        if cut > 0 and larger % cut == 0 and cut % smaller == 0 and cut not in axes:
             axes = sorted([*axes, cut], reverse=True)
-    extents = tuple(above // below for above, below in zip([size, *axes], axes, strict=False))
+    extents = tuple(above // below for above, below in pairwise([size, *axes]))
     counts, steps = [1] * len(axes), [1] * len(axes)
-    axis_of: list[int | None] = []
-    for count, stride in zip(shape, strides, strict=True):
-        if count == 1 or stride == 0:
-            axis_of.append(None)
-            continue
-        axis = next((a for a, unit in enumerate(axes) if stride > 0 and stride % unit == 0), None)
-        if axis is None or counts[axis] > 1:
+    for count, stride in groups:
+        axis = _axis_of(axes, stride)
+        if counts[axis] > 1:
             return None
         counts[axis], steps[axis] = count, stride // axes[axis]
-        axis_of.append(axis)
-    return Box(extents, tuple(axes), tuple(counts), tuple(steps), tuple(axis_of))
+    first = tuple(offset // stride % extent for stride, extent in zip(axes, extents, strict=True))
+    moved = []
+    for move in moves:
+        axis = _axis_of(axes, abs(move.unit))
+        moved.append((axis, move.unit // axes[axis]))
+    return Box(extents, tuple(axes), first, tuple(counts), tuple(steps), order, tuple(moved))
 
 
-def to_axes(box: Box) -> list[int]:
-    """Axes in the order in which the view's dimensions walk them, unused ones last."""
-    used = [axis for axis in box.axis_of if axis is not None]
-    return used + [axis for axis in range(len(box.extents)) if axis not in used]
+def _axis_of(axes: Sequence[int], stride: int) -> int:
+    """The slowest axis whose stride divides this one; the fastest axis has stride 1."""
+    return next(axis for axis, unit in enumerate(axes) if stride % unit == 0)
 
 
-def core(box: Box) -> Shape:
-    """The view's shape with its repeating dimensions reduced to one element."""
-    return tuple(1 if axis is None else box.counts[axis] for axis in box.axis_of)
+def _start(box: Box, numbers: Sequence[Array]) -> list[Array]:
+    """Where the slice starts."""
+    start: list[Array] = [jnp.int32(first) for first in box.first]
+    for (axis, factor), number in zip(box.moved, numbers, strict=True):
+        start[axis] = start[axis] + number * factor
+    return start
 
 
-def read_box(value: Array, box: Box, start: Start, shape: Shape) -> Array:
-    """The view's elements."""
+def read_box(value: Array, box: Box, shape: Shape, numbers: Sequence[Array] = ()) -> Array:
+    """The view's walked dimensions, in `box.order`.
+
+    shape:   the view's own
+    numbers: what the moves are moved by, int32
+    """
     whole = value.reshape(box.extents)
-    if not any(isinstance(first, Array) for first in start):
-        start = [int(first) for first in start]
-        limits = [first + span for first, span in zip(start, box.spans(), strict=True)]
-        taken = lax.slice(whole, start, limits, box.steps)
+    if numbers:
+        taken = lax.dynamic_slice(whole, _start(box, numbers), box.spans(), allow_negative_indices=False)
+        taken = lax.slice(taken, (0,) * len(box.extents), taken.shape, box.steps)
     else:
-        taken = lax.dynamic_slice(whole, start, box.spans(), allow_negative_indices=False)
-        taken = lax.slice(taken, (0,) * len(start), taken.shape, box.steps)
-    order = to_axes(box)
-    if order != sorted(order):
-        taken = lax.transpose(taken, order)
-    return jnp.broadcast_to(taken.reshape(core(box)), shape)
+        limits = [first + span for first, span in zip(box.first, box.spans(), strict=True)]
+        taken = lax.slice(whole, box.first, limits, box.steps)
+    return taken.reshape([shape[dim] for dim in box.order])
 
 
-def as_slice(box: Box, new: Array) -> Array:
-    """The view's elements as the slice of the box; where the view repeats an element, its last one."""
-    kept = core(box)
-    if kept != new.shape:
-        new = lax.slice(new, [n - last for n, last in zip(new.shape, kept, strict=True)], new.shape)
-    order = to_axes(box)
-    new = new.reshape([box.counts[axis] for axis in order])
-    return new if order == sorted(order) else lax.transpose(new, [order.index(axis) for axis in range(len(order))])
+def write_box(value: Array, box: Box, new: Array, numbers: Sequence[Array] = (), tie: Array | None = None) -> Array:
+    """The buffer's value with the view's elements, given in `box.order`, replaced; the box has unit steps.
 
-
-def write_box(value: Array, box: Box, start: Start, new: Array) -> Array:
-    """The buffer's value with the view's elements replaced; the box has no steps."""
+    tie: an int32 zero that has to be known before anything is written
+    """
+    start = _start(box, numbers)
+    if tie is not None:
+        start[0] = start[0] + tie
     whole = value.reshape(box.extents)
-    return lax.dynamic_update_slice(whole, as_slice(box, new), start, allow_negative_indices=False).reshape(-1)
+    update = new.reshape(box.counts)
+    return lax.dynamic_update_slice(whole, update, start, allow_negative_indices=False)
 
 
 # -------------------------------------------------------------------------------------------- element numbers
@@ -147,16 +192,16 @@ def grid(shape: Shape, strides: Shape, offset: int | Array = 0) -> Array:
 
 
 def gather(value: Array, numbers: Array) -> Array:
-    """value[numbers]; the numbers are known to be in bounds."""
-    return value.at[numbers].get(mode="promise_in_bounds")
+    """value[numbers] of the flat value; the numbers are known to be in bounds."""
+    return value.reshape(-1).at[numbers].get(mode="promise_in_bounds")
 
 
 def scatter(value: Array, numbers: Array, new: Array, *, distinct: bool) -> Array:
-    """The value with new[i] at numbers[i], the last of equal numbers winning; numbers out of bounds are dropped."""
+    """The flat value with new[i] at numbers[i], the last of equal numbers winning; those out of bounds are dropped."""
     numbers, new = numbers.reshape(-1), new.reshape(-1)
     if not distinct:
         numbers = jnp.where(is_last(numbers), numbers, INDEX_MAX)
-    return value.at[numbers].set(new, mode="drop")
+    return value.reshape(-1).at[numbers].set(new, mode="drop")
 
 
 def is_last(numbers: Array) -> Array:

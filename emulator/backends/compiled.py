@@ -17,11 +17,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from trnlab.emulator.backends import lowering
-from trnlab.emulator.backends.flat import Lowered, lower
+from trnlab.emulator.backends import words
 from trnlab.emulator.backends.reference import Print
+from trnlab.emulator.backends.renaming import rename
+from trnlab.emulator.backends.rolled import Lowered, lower, results_of
 from trnlab.emulator.dtypes import as_dtype
 from trnlab.emulator.errors import BackendError, BoundsError, Violation
+from trnlab.emulator.fold import fold
 from trnlab.emulator.program import Program
 from trnlab.emulator.source import location_of
 from trnlab.emulator.target import Target
@@ -37,6 +39,7 @@ class CompiledProgram:
     """
 
     program: Program
+    folded: Program
     function: Lowered
 
     def __call__(self, inputs: Sequence[Any]) -> dict[int, Array]:
@@ -47,11 +50,16 @@ class CompiledProgram:
             BoundsError: a run-time index out of bounds.
         """
         self._check(inputs)
-        results, fault = self.function(inputs)
+        found, fault = self.function(inputs)
+        new, old = results_of(self.folded), results_of(self.program)
+        buffers = self.program.buffers
+        results = {
+            number: words.to_elements(found[name], buffers[number].dtype) for number, name in zip(old, new, strict=True)
+        }
         if any(isinstance(value, jax.core.Tracer) for value in results.values()):
             return {number: self._poisoned(number, value, fault) for number, value in results.items()}
         if fault is not None and int(fault[0]) >= 0:
-            raise BoundsError(_violation(self.program, *np.asarray(fault).tolist()))
+            raise BoundsError(_violation(self.folded, *np.asarray(fault).tolist()))
         if _prints(self.program):
             jax.effects_barrier()  # type: ignore[no-untyped-call]
         # JAX may read NumPy inputs in place and late: the caller must be free to change them.
@@ -71,7 +79,7 @@ class CompiledProgram:
         if fault is None:
             return value
         buffer = self.program.buffers[number]
-        fill = lowering.to_elements(lowering.fresh(buffer), buffer.dtype).reshape(value.shape)
+        fill = words.to_elements(words.fresh(buffer, buffer.shape, jnp.uint32(0)), buffer.dtype)
         return jnp.where(fault[0] >= 0, fill, value)
 
 
@@ -110,9 +118,10 @@ def _no_print(prefix: str, values: np.ndarray[Any, Any]) -> None:
 
 @lru_cache(maxsize=_CACHED_PROGRAMS)
 def _compiled(program: Program, target: Target, on_print: Print) -> CompiledProgram:
-    function = jax.custom_jvp(jax.jit(lower(program, target, on_print)))
+    folded = fold(rename(program).program)
+    function = jax.custom_jvp(jax.jit(lower(folded, target, on_print)))
     function.defjvp(partial(_no_derivative, program.kernel))
-    return CompiledProgram(program, function)
+    return CompiledProgram(program, folded, function)
 
 
 def _no_derivative(kernel: str, *_: Any) -> Any:

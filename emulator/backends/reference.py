@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from trnlab.emulator.backends.addressing import WORDS, Place, element_grid, flat_words, place
-from trnlab.emulator.backends.semantics import Meaning, immediate, jitted, meaning_of
+from trnlab.emulator.backends.semantics import Meaning, immediate, jitted, meaning_of, row_flags
 from trnlab.emulator.isa.catalogue import CATALOGUE
 from trnlab.emulator.loops import Runner
 from trnlab.emulator.program import OperandSignature, Signature
@@ -99,10 +99,11 @@ def _by_number(signature: Signature, meaning: Meaning) -> Runner:
     writes = _positions(signature, lambda operand: operand.writes)
     skip = signature.attribute("oob_mode") == "skip"
     raw = meaning.math == "raw"
+    groups = [0 if operand.indirection is None else operand.indirection.group for operand in signature.operands]
 
     def run(tensors: Sequence[NkiTensor], immediates: Sequence[float]) -> None:
         places = {
-            position: place(tensors[position], skip, f"nisa.{signature.opcode}")
+            position: place(tensors[position], skip, f"nisa.{signature.opcode}", groups[position])
             for position in {*reads, *writes}
             if tensors[position].indirection is not None
         }
@@ -110,7 +111,7 @@ def _by_number(signature: Signature, meaning: Meaning) -> Runner:
             _gathered(tensors[position], places[position]) if position in places else tensors[position].numpy_view()
             for position in reads
         ]
-        kept = [where.valid for where in places.values() if where.valid is not None]
+        kept = [row_flags(signature, where.valid) for where in places.values() if where.valid is not None]
         results = [np.asarray(result) for result in function(arrays, [immediate(v, raw) for v in immediates])]
         for position, result in zip(writes, results, strict=True):
             tensor = tensors[position]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from math import prod
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -73,7 +73,7 @@ def evaluator(meaning: Meaning) -> Evaluator:
         given: dict[str, Any] = {facts.name: None for facts in spec.operands if facts.name in spec.wants}
         given.update(attributes)
         for (name, _, dtype, shape), array in zip(reads, arrays, strict=True):
-            given[name] = _to_body(jnp.asarray(array).reshape(shape), dtype, meaning.math)
+            given[name] = _to_body(jnp.asarray(array).reshape(shape), dtype, spec.math_for(name, meaning.math))
         for name, access, dtype, shape in writes:
             if access == "write":
                 given[name] = jax.ShapeDtypeStruct(shape, dtype.storage)  # type: ignore[no-untyped-call]
@@ -81,8 +81,8 @@ def evaluator(meaning: Meaning) -> Evaluator:
         results = spec.body(**{name: value for name, value in given.items() if name in spec.wants})
         outputs = results if isinstance(results, tuple) else (results,)
         return tuple(
-            _from_body(spec, output, dtype, shape, meaning.math)
-            for output, (_, _, dtype, shape) in zip(outputs, writes, strict=True)
+            _from_body(spec, output, dtype, shape, spec.math_for(name, meaning.math))
+            for output, (name, _, dtype, shape) in zip(outputs, writes, strict=True)
         )
 
     return evaluate
@@ -111,3 +111,15 @@ def immediate(value: float, raw: bool) -> Any:
     if raw and float(value).is_integer():
         return np.uint32(int(value) & 0xFFFFFFFF)
     return np.float32(value)
+
+
+FlagsT = TypeVar("FlagsT", jax.Array, np.ndarray[Any, Any])
+
+
+def row_flags(signature: Signature, flags: FlagsT) -> FlagsT:
+    """The flags of a gathered source's rows in the order of the result: each stands for an equal run of elements."""
+    if CATALOGUE[signature.opcode].rows == "first" or flags.size == 1:
+        return flags
+    result = next(operand for operand in signature.operands if operand.writes)
+    times = prod(result.shape) // flags.size
+    return np.tile(flags, times) if isinstance(flags, np.ndarray) else jnp.tile(flags, times)

@@ -10,7 +10,7 @@ that was written whole needs none.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from math import prod
 from typing import Any, NamedTuple
@@ -19,6 +19,7 @@ import numpy as np
 
 from trnlab.emulator.check.finding import Finding, line_of
 from trnlab.emulator.isa.catalogue import CATALOGUE
+from trnlab.emulator.isa.registry import Operand
 from trnlab.emulator.memory import Buffer, MemoryRegion
 from trnlab.emulator.nest import covers
 from trnlab.emulator.program import OperandSignature, Program, Signature
@@ -60,11 +61,12 @@ def _finding(program: Program, number: int, position: int, missing: int) -> Find
 
 
 class _Judged(NamedTuple):
-    """An operand of a signature that is to be looked at."""
+    """An operand of a signature that is to be looked at; `partitions` are those of its view that are read."""
 
     position: int
     operand: OperandSignature
     covers: bool
+    partitions: Sequence[int]
 
 
 def _missing_elements(program: Program) -> Iterator[tuple[int, int, int]]:
@@ -76,7 +78,7 @@ def _missing_elements(program: Program) -> Iterator[tuple[int, int, int]]:
     for number, which in enumerate(program.signature_ids.tolist()):
         for judged in reads[which]:
             buffer, offset = rows[starts[number] + judged.position]
-            if buffer in buffers and (missing := buffers[buffer].missing(judged.operand, offset)):
+            if buffer in buffers and (missing := buffers[buffer].missing(judged, offset)):
                 yield number, judged.position, missing
         for judged in writes[which]:
             buffer, offset = rows[starts[number] + judged.position]
@@ -86,7 +88,7 @@ def _missing_elements(program: Program) -> Iterator[tuple[int, int, int]]:
 
 def _judged(signature: Signature, *, writes: bool) -> tuple[_Judged, ...]:
     return tuple(
-        _Judged(position, operand, writes and covers(operand))
+        _Judged(position, operand, writes and covers(operand), _partitions_read(signature, operand))
         for position, operand in enumerate(signature.operands)
         if (operand.writes if writes else operand.reads and not _only_keeps(signature, operand))
     )
@@ -94,8 +96,20 @@ def _judged(signature: Signature, *, writes: bool) -> tuple[_Judged, ...]:
 
 def _only_keeps(signature: Signature, operand: OperandSignature) -> bool:
     """Whether the instruction reads the operand only to leave the part it does not write as it was."""
-    facts = {facts.name: facts for facts in CATALOGUE[signature.opcode].operands}
-    return operand.name in facts and facts[operand.name].access == "update"
+    facts = _facts(signature, operand)
+    return facts is not None and (facts.access == "update" or facts.keeps)
+
+
+def _partitions_read(signature: Signature, operand: OperandSignature) -> Sequence[int]:
+    facts = _facts(signature, operand)
+    if facts is None or facts.partitions_read is None:
+        return range(operand.shape[0])
+    return facts.partitions_read(signature)
+
+
+def _facts(signature: Signature, operand: OperandSignature) -> Operand | None:
+    """The facts of an operand; None for the index of a run-time address."""
+    return next((facts for facts in CATALOGUE[signature.opcode].operands if facts.name == operand.name), None)
 
 
 def _tracked(program: Program) -> dict[int, _Content]:
@@ -126,15 +140,17 @@ class _Content:
         self.written = 0
         self.flags: Flags | None = None
 
-    def missing(self, operand: OperandSignature, offset: int) -> int:
+    def missing(self, judged: _Judged, offset: int) -> int:
         """How many of the elements read were not written, in whole or in part."""
+        operand = judged.operand
         if self.written == self.size:
             return 0
         if self.written == 0:
-            return prod(operand.shape)
+            return len(judged.partitions) * prod(operand.shape[1:])
         if operand.indirection is not None:
             return 0
-        return int(np.count_nonzero(~self._window(operand, offset).all(axis=-1)))
+        is_written: Flags = np.all(self._window(operand, offset), axis=-1)
+        return int(np.count_nonzero(~is_written[list(judged.partitions)]))
 
     def write(self, judged: _Judged, offset: int) -> None:
         """Note a write."""

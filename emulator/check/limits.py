@@ -10,7 +10,7 @@ from trnlab.emulator.check.capacity import measure
 from trnlab.emulator.check.finding import Finding, line_of
 from trnlab.emulator.isa.catalogue import CATALOGUE
 from trnlab.emulator.isa.registry import Breach
-from trnlab.emulator.isa.validate import breaches, call_of, start_breach, view_of
+from trnlab.emulator.isa.validate import breaches, call_of, start_breach
 from trnlab.emulator.program import IndexArray, OperandSignature, Program, Signature
 from trnlab.emulator.signing import starting_operands
 from trnlab.emulator.target import Target
@@ -44,7 +44,7 @@ def _starts(program: Program, target: Target) -> Iterator[Finding]:
             starts = _start_partitions(program, operand, where, position)
             for start in np.unique(starts).tolist():
                 spec = CATALOGUE[signature.opcode]
-                breach = start_breach(spec, operand.name.partition(".")[0], view_of(operand), start)
+                breach = start_breach(spec, signature, operand, start)
                 if breach is not None:
                     yield _finding(program, signature, breach, where[starts == start], target)
 

@@ -31,12 +31,19 @@ from trnlab.emulator.dtypes import DType
 from trnlab.emulator.errors import ArgumentError
 from trnlab.emulator.isa.limits import Rule
 from trnlab.emulator.isa.operators import apply, fold
-from trnlab.emulator.isa.registry import REGISTER, Call, Operand, updates
+from trnlab.emulator.isa.registry import REGISTER, Call, Operand, writes
 from trnlab.emulator.numerics.casts import seal
 from trnlab.emulator.numerics.elementwise import ALU_OPS
 
 FLOAT32: Final[frozenset[DType]] = frozenset({dtypes.float32})
-ACCUMULATOR: Final[Operand] = updates("accumulator", regions=REGISTER, dtypes=FLOAT32, optional=True)
+ACCUMULATOR: Final[Operand] = writes(
+    "accumulator",
+    regions=REGISTER,
+    dtypes=FLOAT32,
+    optional=True,
+    update_if="reduce_cmd",
+    update_values=frozenset({"idle", "reduce"}),
+)
 ASSUMPTIONS: Final = (
     "idle leaves the accumulator registers as they are",
     "the registers of the data's partitions are used",
@@ -44,13 +51,19 @@ ASSUMPTIONS: Final = (
 )
 
 
-def accumulate(registers: Array, result: Array, op: str, command: str, initial: Any = None) -> Array:
+def begin(registers: Any, op: str, command: str, initial: Any = None) -> Array:
+    """The registers [P, 1] before the first element of an instruction with this command that is not idle."""
+    start: Any = {"reduce": registers, "load_reduce": initial}.get(command, ALU_OPS[op].identity)
+    # Sealed, so that the compiler cannot drop the combination with an identity, which decides the sign of a zero.
+    return seal(jnp.broadcast_to(jnp.asarray(start, jnp.float32), registers.shape))
+
+
+def accumulate(registers: Any, result: Array, op: str, command: str, initial: Any = None) -> Array:
     """The registers [P, 1] after an instruction with this command whose float32 results are [P, F]."""
     if command == "idle":
-        return registers
-    start = {"reduce": registers, "load_reduce": initial}.get(command, ALU_OPS[op].identity)
-    # Sealed, so that the compiler cannot drop the combination with an identity, which decides the sign of a zero.
-    begun = seal(jnp.broadcast_to(jnp.asarray(start, jnp.float32), registers.shape))
+        kept: Array = registers
+        return kept
+    begun = begin(registers, op, command, initial)
     if command == "reset":
         return begun
     return seal(apply(op, begun, seal(fold(op, result))[:, None]))
@@ -59,7 +72,7 @@ def accumulate(registers: Array, result: Array, op: str, command: str, initial: 
 def with_accumulator(
     result: Array,
     reduce_res: Any,
-    accumulator: Array | None,
+    accumulator: Any,
     op: str,
     command: str,
     initial: Any = None,

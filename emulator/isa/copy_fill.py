@@ -54,7 +54,8 @@ def tensor_copy(src: Array) -> Array:
     return src
 
 
-def _fills_words(call: Call) -> Math:
+def fill_math(call: Call) -> Math:
+    """A number that fills dst arrives as its bits where dst holds integers, as float32 where it holds floats."""
     dtype = call["dst"].dtype
     return "raw" if dtype.format.kind in ("int", "uint", "packed") else "float32"
 
@@ -63,7 +64,7 @@ def _fills_words(call: Call) -> Math:
     engines=(Engine.VECTOR, Engine.GPSIMD),
     operands=(writes("dst", dtypes=ANY_DTYPE),),
     immediates=("value",),
-    math=_fills_words,
+    math=fill_math,
     source=REFERENCE + "memset",
     assumptions=(VECTOR_FIRST, "float8_e8m0fnu has no zero: memset(0) writes its zero bits, which stand for 2**-127"),
 )

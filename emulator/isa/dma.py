@@ -6,6 +6,8 @@ run-time offsets, the descriptor modes of a transpose, and the size of a hardwar
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import jax
 
 from trnlab.emulator.errors import ArgumentError, DtypeError, ShapeError
@@ -28,6 +30,7 @@ from trnlab.emulator.target import Engine, Feature, Generation
 _COPY = "NKI reference, nisa.dma_copy"
 _TRANSPOSE = "NKI reference, nisa.dma_transpose"
 _DGE = "NKI deep dive, Descriptor Generation Engine reference"
+_GATHER = f"{_TRANSPOSE}: DMA indirect transpose constraints"
 _GUIDE_V3 = "NKI Trainium2 architecture guide, DMA transpose"
 
 TRANSPOSE_AXES = {2: (1, 0), 3: (2, 1, 0), 4: (3, 1, 2, 0)}
@@ -73,6 +76,11 @@ def _misplaced_engine(call: Call) -> str | None:
     return None if good else f"{queue} with dge_mode {mode}"
 
 
+def _casts_in_hardware(call: Call) -> str | None:
+    source, target = call["src"].dtype, call["dst"].dtype
+    return f"{source} to {target} with hwdge" if source != target and _uses_hardware_dge(call) else None
+
+
 _DESCRIPTORS: tuple[Limit, ...] = (
     AttributeIn("priority", (0, 1, 2, 3)),
     Needs(Feature.DMA_PRIORITY, "a DMA priority", lambda call: call.attributes["priority"] is not None),
@@ -100,6 +108,13 @@ _DESCRIPTORS: tuple[Limit, ...] = (
             error=DtypeError,
         ),
         *_DESCRIPTORS,
+        Rule(
+            _casts_in_hardware,
+            "equal dtypes with hwdge; .view() reinterprets one",
+            operand="src",
+            error=DtypeError,
+            source="NKI 0.3.0 release notes, dma_copy: matching element types with dge_mode.hwdge",
+        ),
         Rule(_misplaced_engine, "sync or scalar, with dge_mode.hwdge", operand="engine", error=ArgumentError),
     ),
     math=moves_bits,
@@ -133,9 +148,21 @@ def _not_permuted(call: Call) -> str | None:
     return None if call["dst"].shape == _permuted(call) else str(call["dst"])
 
 
+def _gathers(call: Call) -> bool:
+    return call["src"].indirect == "vector"
+
+
+def _item_sizes(call: Call) -> tuple[int, ...]:
+    return (2,) if _uses_hardware_dge(call) or _gathers(call) else _TRANSPOSED_BYTES
+
+
+def _item_size_rule(call: Call) -> str:
+    mode = "a vector of indices" if _gathers(call) else "hwdge"
+    return f"a dtype of 2 bytes with {mode}" if _item_sizes(call) == (2,) else "a dtype of 2 or 4 bytes"
+
+
 def _wrong_item_size(call: Call) -> str | None:
-    sizes = (2,) if _uses_hardware_dge(call) else _TRANSPOSED_BYTES
-    return None if call["src"].dtype.itemsize in sizes else str(call["src"])
+    return None if call["src"].dtype.itemsize in _item_sizes(call) else str(call["src"])
 
 
 def _wrong_hardware_shape(call: Call) -> str | None:
@@ -145,6 +172,51 @@ def _wrong_hardware_shape(call: Call) -> str | None:
     rows = (16,) if len(shape) == 2 else _HARDWARE_ROWS
     good = shape[0] in rows and (len(shape) == 2 or shape[0] * shape[-2] % 16 == 0) and shape[-1] <= 128
     return None if good else str(call["src"])
+
+
+def _software_without_index(call: Call) -> str | None:
+    return "swdge" if call.attributes["dge_mode"] == "swdge" and not call["src"].indirect else None
+
+
+def _gather(broken: Callable[[OperandView, OperandView], bool], allowed: str, operand: str = "src") -> Rule:
+    """A rule on the source and its vector of indices, where it has one."""
+
+    def found(call: Call) -> str | None:
+        if not _gathers(call) or not broken(call["src"], call["src.index"]):
+            return None
+        return str(call["src"]) if operand == "src" else f"{call['src.index']}"
+
+    return Rule(found, f"{allowed}, for a src gathered by indices", operand=operand, source=_GATHER)
+
+
+def _not_in_sixteens(count: int, most: int) -> bool:
+    return count % _HARDWARE_ROWS[-1] != 0 or not _HARDWARE_ROWS[-1] <= count <= most
+
+
+# That there are as many indices as rows, in SBUF, is asked of the view: see `NkiTensor.ap`.
+_GATHER_LIMITS: tuple[Limit, ...] = (
+    _gather(lambda src, _: len(src.shape) == 4 and 1 not in src.shape[1:3], "dimension 1 or 2 of size 1 in 4-D"),
+    _gather(lambda src, _: src.shape[-1] > 128, "a last dimension of at most 128"),
+    _gather(lambda src, _: src.shape[0] % 16 != 0, "a multiple of 16 rows"),
+    _gather(lambda _, index: len(index.shape) != 2, "2-D indices", "src.index"),
+    _gather(
+        lambda _, index: _not_in_sixteens(index.shape[0], 128),
+        "indices in 16 to 128 partitions, a multiple of 16",
+        "src.index",
+    ),
+    _gather(
+        lambda _, index: index.free_elements > 1 and index.shape[0] != 128,
+        "128 partitions of indices where there is more than one column",
+        "src.index",
+    ),
+    Rule(
+        lambda call: str(call["src.index"]) if _gathers(call) and call["src.index"].dtype != "uint32" else None,
+        "uint32 indices",
+        operand="src.index",
+        error=DtypeError,
+        source=_GATHER,
+    ),
+)
 
 
 def _skips_without_index(call: Call) -> str | None:
@@ -167,15 +239,18 @@ def _skips_without_index(call: Call) -> str | None:
         SameDtype("dst", "src"),
         Rule(
             _wrong_item_size,
-            lambda call: "a dtype of 2 bytes with hwdge" if _uses_hardware_dge(call) else "a dtype of 2 or 4 bytes",
+            _item_size_rule,
             operand="src",
             error=DtypeError,
             source=_GUIDE_V3,
         ),
+        *_GATHER_LIMITS,
         Rule(_not_permuted, lambda call: f"shape {_permuted(call)}", operand="dst"),
-        AttributeIn(
-            "dge_mode",
-            ("unknown", "none", "hwdge"),
+        Rule(
+            _software_without_index,
+            "unknown, none or hwdge, or a src with a run-time index",
+            operand="dge_mode",
+            error=ArgumentError,
             source=f"{_DGE}; the page of nisa.dma_transpose leaves none out",
         ),
         *_DESCRIPTORS,
@@ -197,7 +272,9 @@ def _skips_without_index(call: Call) -> str | None:
     since=Generation.V3,
     math="raw",
     layout="view",
+    rows="last",
     source=_TRANSPOSE,
+    assumptions=("of a row skipped because its index is out of bounds, the elements of dst stay as they are",),
 )
 def dma_transpose(src: jax.Array, *, axes: tuple[int, ...]) -> jax.Array:
     """dst = src.transpose(axes): (1, 0), (2, 1, 0) or (3, 1, 2, 0) by the number of dimensions; bits move."""

@@ -79,6 +79,19 @@ class MinFree(_Measured):
         return f"at least {bound}"
 
 
+class ExactFree(_Measured):
+    """Exactly `bound` elements per partition."""
+
+    def _measure(self, view: OperandView) -> tuple[int, str]:
+        return view.free_elements, "free size"
+
+    def _keeps(self, value: int, bound: int) -> bool:
+        return value == bound
+
+    def _rule(self, bound: int) -> str:
+        return f"exactly {bound}"
+
+
 class FreeMultipleOf(_Measured):
     """Elements per partition a multiple of `bound`."""
 

@@ -19,15 +19,17 @@ overflow policy belong to the executor (`backends.semantics`), never to a body.
 How a body sees its operands follows from two facts of the spec:
 
 math    "float32": operands are widened to float32, results are sealed and rounded to the destination's dtype.
-        "raw": operands and results are storage elements, untouched. A function of the call chooses between them.
+        "raw": operands and results are storage elements, untouched. A function of the call chooses between them;
+        an operand whose facts say so is raw in any case.
 layout  "flat": on-chip operands are [partitions, elements per partition]. "view": operands keep their view's shape.
 moves   the body returns its one source, element order kept: where its math is raw an executor may move bytes instead.
+rows    where the rows of a source that a vector of indices gathers lie in the result: "first" or "last" dimension.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 from typing import Any, Literal, Protocol
@@ -35,11 +37,12 @@ from typing import Any, Literal, Protocol
 from trnlab.emulator.dtypes import DTYPES, DType
 from trnlab.emulator.errors import KernelError
 from trnlab.emulator.memory import ON_CHIP_REGIONS, MemoryRegion
-from trnlab.emulator.program import Access
+from trnlab.emulator.program import Access, Signature
 from trnlab.emulator.target import Engine, Feature, Generation, Target
 
 Math = Literal["float32", "raw"]
 Layout = Literal["flat", "view"]
+Rows = Literal["first", "last"]
 
 SBUF = frozenset({MemoryRegion.sbuf})
 PSUM = frozenset({MemoryRegion.psum})
@@ -64,6 +67,11 @@ class Operand:
     per_partition: one element in each partition, broadcast along the free dimension
     quadrant_offsets: start partitions allowed inside a quadrant of 32 beyond 0 (MX scale tiles)
     update_if:     the attribute that, where it holds, makes this written operand one that is read as well
+    update_values: the values of that attribute that do; without them, every value that counts as true
+    keeps:         where update_if holds, it is read only to leave what the instruction does not write as it was
+    starts_with:   operands whose partition counts bind its start partition too
+    partitions_read: the partitions of its view that are read, where these are not all
+    raw:           storage elements, untouched, even where the body's math is float32 (generator states, moved data)
     """
 
     name: str
@@ -75,10 +83,18 @@ class Operand:
     per_partition: bool = False
     quadrant_offsets: tuple[int, ...] = (0,)
     update_if: str = ""
+    update_values: frozenset[str] = frozenset()
+    keeps: bool = False
+    starts_with: tuple[str, ...] = ()
+    partitions_read: Callable[[Signature], Sequence[int]] | None = None
+    raw: bool = False
 
     def access_in(self, attributes: Mapping[str, Any]) -> Access:
         """How a call with these attributes uses the operand."""
-        return "update" if self.update_if and attributes[self.update_if] else self.access
+        if not self.update_if:
+            return self.access
+        value = attributes[self.update_if]
+        return "update" if (value in self.update_values if self.update_values else value) else self.access
 
 
 def reads(name: str, **facts: Any) -> Operand:
@@ -106,7 +122,7 @@ class OperandView:
     dtype: DType
     shape: tuple[int, ...]
     strides: tuple[int, ...]
-    indirect: str = ""  # "scalar" or "vector" where a run-time offset takes part
+    indirect: str = ""  # "scalar", "vector" or "columns" where a run-time offset takes part
 
     @property
     def partitions(self) -> int:
@@ -190,6 +206,7 @@ class InstructionSpec:
     math: Math | MathRule
     layout: Layout
     moves: bool
+    rows: Rows
     choose_engine: EngineRule
     body: Callable[..., Any]
     wants: frozenset[str]
@@ -209,6 +226,10 @@ class InstructionSpec:
         """The facts of the named operand."""
         return next(operand for operand in self.operands if operand.name == name)
 
+    def math_for(self, name: str, math: Math) -> Math:
+        """How the named operand reaches the body in a call with this math."""
+        return "raw" if self.operand(name).raw else math
+
 
 def instruction(
     *,
@@ -223,6 +244,7 @@ def instruction(
     math: Math | MathRule = "float32",
     layout: Layout = "flat",
     moves: bool = False,
+    rows: Rows = "first",
     choose_engine: EngineRule | None = None,
     assumptions: tuple[str, ...] = (),
 ) -> Callable[[Callable[..., Any]], InstructionSpec]:
@@ -241,6 +263,7 @@ def instruction(
             math=math,
             layout=layout,
             moves=moves,
+            rows=rows,
             choose_engine=choose_engine or (lambda call: engines[0]),
             body=body,
             wants=frozenset(inspect.signature(body).parameters),

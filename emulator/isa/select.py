@@ -1,22 +1,36 @@
-"""Vector Engine instructions that choose between two values for each element, with a running maximum."""
+"""Vector Engine instructions that choose between two values for each element, some with a running maximum."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from trnlab.emulator import dtypes
+from trnlab.emulator import dtypes as formats
+from trnlab.emulator.dtypes import DType
 from trnlab.emulator.isa.accumulator import ACCUMULATOR, ASSUMPTIONS, FLOAT32, with_accumulator
-from trnlab.emulator.isa.limits import AttributeIn, NotAllIn, SameFree, SamePartitions
-from trnlab.emulator.isa.operators import COMPARISONS, REFERENCE, apply
-from trnlab.emulator.isa.registry import FLOAT_DTYPES, UNPACKED_DTYPES, instruction, reads, writes
+from trnlab.emulator.isa.bits import from_words, to_words
+from trnlab.emulator.isa.copy_fill import fill_math
+from trnlab.emulator.isa.limits import AttributeIn, NotAllIn, SameDtype, SameFree, SamePartitions
+from trnlab.emulator.isa.operators import COMPARISONS, REFERENCE, apply, from_pattern
+from trnlab.emulator.isa.registry import (
+    ANY_DTYPE,
+    FLOAT_DTYPES,
+    UNPACKED_DTYPES,
+    Math,
+    instruction,
+    reads,
+    updates,
+    writes,
+)
 from trnlab.emulator.memory import MemoryRegion
+from trnlab.emulator.numerics.casts import narrow
 from trnlab.emulator.target import Engine, Feature, Generation
 
-FP32_MIN: Final = -dtypes.float32.format.max
+FP32_MIN: Final = -formats.float32.format.max
 """The only value that range_select can write where the comparison fails."""
 
 INDEX_MAX: Final = 2**24
@@ -67,8 +81,8 @@ def range_select(
     return with_accumulator(result, reduce_res, accumulator, reduce_op, reduce_cmd)
 
 
-_PREDICATES: Final = frozenset({dtypes.int8, dtypes.uint8, dtypes.int16, dtypes.uint16, dtypes.bool_})
-_ON_TRUE: Final = UNPACKED_DTYPES - {dtypes.tfloat32, dtypes.int32, dtypes.uint32}
+_PREDICATES: Final = frozenset({formats.int8, formats.uint8, formats.int16, formats.uint16, formats.bool_})
+_ON_TRUE: Final = UNPACKED_DTYPES - {formats.tfloat32, formats.int32, formats.uint32}
 
 
 @instruction(
@@ -106,3 +120,37 @@ def select_reduce(
     is_true = (predicate == 0) if reverse_pred else (predicate != 0)
     result = jnp.where(is_true, on_true, on_false)
     return with_accumulator(result, reduce_res, accumulator, reduce_op, reduce_cmd)
+
+
+_FLAGS: Final = frozenset({formats.uint8, formats.uint16, formats.uint32, formats.bool_})
+
+
+@instruction(
+    engines=(Engine.VECTOR,),
+    operands=(
+        updates("dst", dtypes=ANY_DTYPE, raw=True),
+        reads("src", dtypes=ANY_DTYPE, immediate=True, raw=True),
+        reads("predicate", dtypes=_FLAGS, raw=True),
+    ),
+    attributes=("reverse_pred",),
+    limits=(
+        SamePartitions("src", "dst", "predicate"),
+        SameFree("src", "dst", "predicate"),
+        SameDtype("dst", "src", source=REFERENCE + "tensor_copy_predicated"),
+        NotAllIn(MemoryRegion.psum, ("src", "predicate"), source=REFERENCE + "tensor_copy_predicated"),
+    ),
+    math=fill_math,
+    source=REFERENCE + "tensor_copy_predicated",
+    assumptions=(
+        "elements are copied bit for bit; a number is rounded once to the destination's dtype",
+        "a predicate of dtype bool, which is stored as uint8, is taken as uint8; every value but 0 is true",
+    ),
+)
+def tensor_copy_predicated(
+    dst: Array, src: Array, predicate: Array, reverse_pred: bool, dtypes: Mapping[str, DType], math: Math
+) -> Array:
+    """dst = src where predicate is not zero (is zero, when reversed), else dst, bit for bit."""
+    if "src" not in dtypes:
+        src = from_pattern(src, dst.dtype) if math == "raw" else narrow(src, dtypes["dst"])
+    is_true = (predicate == 0) if reverse_pred else (predicate != 0)
+    return from_words(jnp.where(is_true, to_words(src), to_words(dst)), dst.dtype)

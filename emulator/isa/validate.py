@@ -12,6 +12,7 @@ from trnlab.emulator.errors import (
     PartitionError,
     ShapeError,
 )
+from trnlab.emulator.isa import tensor_indirection
 from trnlab.emulator.isa.registry import Breach, Call, InstructionSpec, Operand, OperandView
 from trnlab.emulator.memory import ON_CHIP_REGIONS, MemoryRegion
 from trnlab.emulator.program import OperandSignature, Signature
@@ -54,6 +55,7 @@ def breaches(spec: InstructionSpec, call: Call) -> Iterator[Breach]:
         if operand.name in call:
             yield from _operand(operand, call[operand.name], call)
     yield from _engine(spec, call)
+    yield from tensor_indirection.breaches(call)
     for limit in spec.limits:
         breach = limit.check(call)
         if breach is not None:
@@ -139,23 +141,25 @@ def needs_start_check(operand: OperandSignature) -> bool:
     return operand.region in ON_CHIP_REGIONS
 
 
-def start_breach(spec: InstructionSpec, name: str, view: OperandView, start: int) -> Breach | None:
+def start_breach(spec: InstructionSpec, signature: Signature, operand: OperandSignature, start: int) -> Breach | None:
     """The start-partition rule: P > 64 starts at 0; P > 32 at 0 or 64; fewer at 0, 32, 64 or 96."""
-    count = view.partitions
+    facts = spec.operand(operand.name.partition(".")[0])
+    bound_by = (operand.name, *facts.starts_with)
+    count = max(other.shape[0] for other in signature.operands if other.name in bound_by)
     if count > 64:
         starts: tuple[int, ...] = (0,)
     elif count > _QUADRANT:
         starts = (0, 64)
     else:
         starts = (0, 32, 64, 96)
-    allowed = spec.operand(name).quadrant_offsets
+    allowed = facts.quadrant_offsets
     if start in starts or (start % _QUADRANT in allowed and start - start % _QUADRANT in starts):
         return None
     extra = "" if allowed == (0,) else f", each plus {', '.join(map(str, allowed))}"
     return Breach(
         error=PartitionError,
-        operand=name,
-        found=f"{view} starting at partition {start}",
+        operand=facts.name,
+        found=f"{view_of(operand)} starting at partition {start}",
         allowed=f"{count} partitions start at {', '.join(map(str, starts))}{extra}",
         source=_START_RULE,
     )

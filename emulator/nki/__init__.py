@@ -8,4 +8,7 @@ from trnlab.emulator.nki import (
     language as language,
     typing as typing,
 )
+from trnlab.emulator.nki.publishing import publish as _publish
 from trnlab.emulator.nki.simulation import cpu_simulate as cpu_simulate
+
+_publish("nki", "nki", globals())

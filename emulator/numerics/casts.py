@@ -59,6 +59,14 @@ def _canonical_nan(x: Array) -> Array:
     return jnp.where(x == x, x, jnp.asarray(jnp.nan, x.dtype))  # noqa: PLR0124 - x != x is the NaN test
 
 
+def sealed_beside(x: Array, other: Array) -> Array:
+    """`x` sealed in the shape of `other`, along the axes that `jax.vmap` adds to `other` too.
+
+    XLA sees through the broadcast of a sealed value of fewer axes: it would still divide by multiplying.
+    """
+    return seal(jnp.where(other == other, x, x))  # noqa: PLR0124 - only ties the axes together
+
+
 # ---------------------------------------------------------------------------------------------------- casts
 
 

@@ -24,7 +24,7 @@ import numpy as np
 from jax import Array, lax
 
 from trnlab.emulator.numerics import reductions
-from trnlab.emulator.numerics.casts import seal
+from trnlab.emulator.numerics.casts import sealed_beside
 from trnlab.emulator.numerics.reductions import Reduction
 
 AluKind = Literal["arithmetic", "bitvec", "comparison", "logical"]
@@ -65,13 +65,13 @@ class AluOp:
 def _divide(a: Array, b: Array) -> Array:
     """`a / b`; the sealed divisor keeps XLA from multiplying by the reciprocal of a broadcast or constant one."""
     dividend, divisor = jnp.broadcast_arrays(a, b)
-    return lax.div(dividend, seal(divisor))
+    return lax.div(dividend, sealed_beside(divisor, dividend))
 
 
 def _power(a: Array, b: Array) -> Array:
     """`a ** b`; the sealed exponent keeps XLA from turning constant exponents into products or roots."""
     base, exponent = jnp.broadcast_arrays(a, b)
-    return lax.pow(base, seal(exponent))
+    return lax.pow(base, sealed_beside(exponent, base))
 
 
 def _reciprocal(x: Array) -> Array:

@@ -19,7 +19,6 @@ from trnlab.emulator.numerics.microscaling import (
     NON_FINITE_CODE,
     SCALE_BIAS,
     check_codes,
-    floor_log2,
     scale_codes,
 )
 
@@ -60,11 +59,11 @@ def matmul_mx_f32(stationary: Array, stationary_codes: Array, moving: Array, mov
     stationary, moving: decoded elements, f32 [P, M, 4] and [P, N, 4] (`decode_x4`), P a multiple of 8, at most 128.
     *_codes:            uint8 (or float8_e8m0fnu) [P/8, M] and [P/8, N]; s and t are the codes less 127.
 
-    Order: each element takes its own scale, exactly; four dots over the partitions, one per lane, are added in lane
-    order in f32. Rows and columns are brought to a common exponent first and put back after, so that neither
-    underflow nor overflow on the way touches a result that f32 can hold. Where the codes of a row or column spread
-    over more than `SAFE_SPREAD` binades, the sum runs by scaling group instead, with the same error bound:
-    gamma_(4P) * sum |a||b|, plus 2**-149. A row or column with code 255 is NaN.
+    Order: each element takes its own scale, exactly; two dots, one over the first two lanes of all partitions and one
+    over the last two, are added in f32. Rows and columns are brought to a common exponent first and put back after, so
+    that neither underflow nor overflow on the way touches a result that f32 can hold. Where the codes of a row or
+    column spread over more than `SAFE_SPREAD` binades, the sum runs by scaling group instead, with the same error
+    bound: gamma_(4P) * sum |a||b|, plus 2**-149. A row or column with code 255 is NaN.
 
     Raises:
         DtypeError: codes of another dtype.
@@ -81,51 +80,65 @@ def matmul_mx_f32(stationary: Array, stationary_codes: Array, moving: Array, mov
             Violation(subject="nc_matmul_mx", operand="moving", found=found, allowed="the stationary's partitions")
         )
     left, right = _operand(stationary, stationary_codes), _operand(moving, moving_codes)
-    result = _replace_wide(_sum_by_lane(left, right), left, right)
-    return jnp.where(left.is_nan[:, None] | right.is_nan, jnp.float32(jnp.nan), result)
+    return _replace_wide(_sum_by_lanes(left, right), left, right)
 
 
-def _sum_by_lane(left: _Operand, right: _Operand) -> Array:
-    left_lanes, right_lanes = _scaled_lanes(left), _scaled_lanes(right)
-    total = seal(matmul_f32(left_lanes[0], right_lanes[0]))
-    for lane in range(1, LANES):
-        total = seal(total + seal(matmul_f32(left_lanes[lane], right_lanes[lane])))
+def _sum_by_lanes(left: _Operand, right: _Operand) -> Array:
+    (low, high), (low_right, high_right) = _scaled_halves(left), _scaled_halves(right)
+    total = seal(seal(matmul_f32(low, low_right)) + seal(matmul_f32(high, high_right)))
     return ldexp_f32(total, left.top[:, None] + right.top - 2 * SCALE_BIAS)
 
 
-def _scaled_lanes(operand: _Operand) -> list[Array]:
-    """Each lane [P, F] with its scales relative to the column's largest, so in (0, 1] (dead groups: clipped to it)."""
+def _scaled_halves(operand: _Operand) -> tuple[Array, Array]:
+    """Two lanes each as [2 P, F], scales relative to the column's largest, so in (0, 1] (dead groups: clipped to it).
+
+    Columns with a NaN among their scales are NaN.
+    """
     relative = jnp.clip(operand.codes - operand.top, -126, 0)
     power = lax.bitcast_convert_type((relative + SCALE_BIAS) << 23, jnp.float32)
+    power = jnp.where(operand.is_nan, jnp.float32(jnp.nan), power)
     spread = jnp.repeat(power, GROUP_PARTITIONS, axis=0)
-    return [operand.elements[..., lane] * spread for lane in range(LANES)]
+    lanes = operand.elements.transpose(2, 0, 1) * spread
+    pairs = lanes.reshape(2, LANES // 2 * lanes.shape[1], lanes.shape[2])
+    return pairs[0], pairs[1]
 
 
 def _replace_wide(result: Array, left: _Operand, right: _Operand) -> Array:
     """Entries whose row or column is wide, summed by group; a loop of zero or one step.
 
-    A loop and not a conditional: under vmap a conditional computes both sides always, a loop only when needed.
+    A loop and not a conditional: under vmap a conditional computes both sides always, a loop only when needed. What the
+    step computes depends on its state, for else XLA would move it in front of the loop.
     """
-    is_wide = left.is_wide[:, None] | right.is_wide
 
     def step(state: tuple[Array, Array]) -> tuple[Array, Array]:
-        return jnp.zeros_like(state[0]), jnp.where(is_wide, _sum_by_group(left, right), state[1])
+        is_wide = left.is_wide[:, None] | right.is_wide
+        now = left._replace(codes=left.codes + (1 - state[0].astype(jnp.int32)))  # the flag is 1 inside the loop
+        return jnp.zeros_like(state[0]), jnp.where(is_wide, _sum_by_group(now, right), state[1])
 
-    return lax.while_loop(lambda state: state[0], step, (is_wide.any(), result))[1]
+    is_needed = left.is_wide.any() | right.is_wide.any()
+    return lax.while_loop(lambda state: state[0], step, (is_needed, result))[1]
 
 
 def _sum_by_group(left: _Operand, right: _Operand) -> Array:
-    """Dots of unscaled groups, each put at its own exponent below the entry's largest, then added in group order."""
-    by_group = (((1,), (1,)), ((0,), (0,)))
-    partial = seal(lax.dot_general(_grouped(left), _grouped(right), by_group, precision=lax.Precision.HIGHEST))
-    shift = left.codes[:, :, None] + right.codes[:, None, :] - 2 * SCALE_BIAS
-    magnitude = lax.bitcast_convert_type(partial, jnp.uint32) & 0x7FFFFFFF
-    top = jnp.where(magnitude > 0, shift + floor_log2(magnitude), -1024).max(axis=0)
-    terms = ldexp_f32(partial, shift - top)
-    total = terms[0]
-    for term in terms[1:]:
-        total = seal(total + term)
-    return ldexp_f32(total, top)
+    """Dots of unscaled groups, added in group order, each entry at the largest exponent that it has met.
+
+    What is left of a sum when it moves up by more than f32 can express is below 2**-60 of what is added then.
+    """
+    groups = left.codes.shape[0]
+    left_groups, right_groups = _grouped(left), _grouped(right)
+
+    def add(group: Array, state: tuple[Array, Array]) -> tuple[Array, Array]:
+        total, top = state
+        partial = seal(matmul_f32(left_groups[group], right_groups[group]))
+        shift = left.codes[group][:, None] + right.codes[group] - 2 * SCALE_BIAS
+        raised = jnp.where(partial != 0, jnp.maximum(top, shift), top)
+        return seal(ldexp_f32(total, top - raised) + ldexp_f32(partial, shift - raised)), raised
+
+    nothing = 0 * (left.codes[0][:, None] + right.codes[0])  # varies under shard_map as the operands do
+    start = nothing.astype(jnp.float32), nothing - 4 * SCALE_BIAS
+    total, top = lax.fori_loop(0, groups, add, start)
+    is_nan = left.is_nan[:, None] | right.is_nan
+    return jnp.where(is_nan, jnp.float32(jnp.nan), ldexp_f32(total, top))
 
 
 def _grouped(operand: _Operand) -> Array:

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from trnlab.emulator.numerics.casts import seal
+from trnlab.emulator.numerics.casts import seal, sealed_beside
 
 Reduction = Callable[[Array], Array]
 
@@ -27,13 +27,31 @@ def halving(operator: Callable[[Array, Array], Array]) -> Reduction:
     """
 
     def reduce(x: Array) -> Array:
-        while (count := x.shape[-1]) > 1:
-            half = count // 2
-            folded = operator(x[..., :half], x[..., half : 2 * half])
-            x = jnp.concatenate([folded, x[..., 2 * half :]], axis=-1) if count % 2 else folded
-        return x[..., 0]
+        folded = _folded(operator, x)
+        if x.dtype != jnp.float32:
+            return folded
+        return _apart(folded, _folded(lambda low, high: operator(high, low), x))
 
     return reduce
+
+
+def _folded(operator: Callable[[Array, Array], Array], x: Array) -> Array:
+    while (count := x.shape[-1]) > 1:
+        half = count // 2
+        folded = operator(x[..., :half], x[..., half : 2 * half])
+        x = jnp.concatenate([folded, x[..., 2 * half :]], axis=-1) if count % 2 else folded
+    return x[..., 0]
+
+
+def _apart(value: Array, again: Array) -> Array:
+    """The value, computed before whoever uses it: XLA repeats the end of a fold for every element it is spread over.
+
+    What XLA on the CPU does not repeat is a reduction, so here is one: of the same number twice, computed in two ways
+    that are equal because the operator commutes.
+    """
+    words = lax.bitcast_convert_type(jnp.stack([value, again], axis=-1), jnp.uint32)
+    joined = lax.reduce(words, np.uint32(0), lax.bitwise_or, (words.ndim - 1,))
+    return lax.bitcast_convert_type(joined, jnp.float32)
 
 
 total = halving(jnp.add)
@@ -51,7 +69,7 @@ def difference(x: Array) -> Array:
 def mean(x: Array) -> Array:
     """The sum divided by the number of elements; the sealed divisor keeps XLA from multiplying by its reciprocal."""
     added = seal(total(x))
-    return lax.div(added, seal(jnp.full_like(added, x.shape[-1])))
+    return lax.div(added, sealed_beside(jnp.full_like(added, x.shape[-1]), added))
 
 
 def every(x: Array) -> Array:

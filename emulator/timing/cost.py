@@ -10,6 +10,7 @@ from typing import Any
 
 from trnlab.emulator.errors import CostError
 from trnlab.emulator.isa.registry import Call
+from trnlab.emulator.isa.tensor_indirection import columns
 from trnlab.emulator.isa.validate import call_of
 from trnlab.emulator.memory import MemoryRegion
 from trnlab.emulator.program import Program
@@ -75,7 +76,7 @@ def cost_of(call: Call) -> Cost:
         work=work,
         formula=rule.formula,
         source=rule.source,
-        assumed=price.assumed or rule.assumed_on(target),
+        assumed=price.assumed or rule.assumed_on(target) or bool(columns(call)),
         table=_table(call),
         tile=price.tile,
         transfer=price.transfer,
@@ -137,5 +138,5 @@ def _transferred(price: Price) -> dict[str, Any]:
 
 def _table(call: Call) -> str:
     """The activation table that a call needs."""
-    name = call.attributes.get("op") if call.opcode in ("activation", "activation_reduce") else None
+    name = call.attributes.get("op") if call.opcode in ("activation", "activation_reduce", "activate2") else None
     return "" if name is None or name in _TABLE_FREE else str(name)

@@ -7,7 +7,7 @@ modes and the Vector Engine's static overhead. On the GpSimd Engine only iota an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -15,33 +15,15 @@ from trnlab.emulator.isa.registry import Call
 from trnlab.emulator.target import Engine, Generation
 from trnlab.emulator.target.facts import DMA_GUIDE, DMA_OVERVIEW, GUIDES, ISA_COSTS
 from trnlab.emulator.timing import dma_cost, matmul_cost
+from trnlab.emulator.timing.cost_rules_dma_compute import DMA_COMPUTE
+from trnlab.emulator.timing.cost_rules_random_numbers import RANDOM_NUMBERS
+from trnlab.emulator.timing.cost_rules_scan import SCAN
+from trnlab.emulator.timing.cost_rules_search import SEARCH
 from trnlab.emulator.timing.cost_terms import CostRule, Price
 from trnlab.emulator.timing.data_path import copy_speedup, is_fast, streamed, two_input_passes
+from trnlab.emulator.timing.rule_parts import NOBODY, PriceRule, free, no_work, on, operations, reads_out, rule
 
 _V2, _V3, _V4 = Generation.V2, Generation.V3, Generation.V4
-_MEASURED_ERA: Final = frozenset({_V2, _V3})
-_NOBODY: Final = "assumed: AWS publishes no cost"
-
-PriceRule = Callable[[Call], Price]
-WorkRule = Callable[[Call], dict[str, Any]]
-
-
-def _nothing(call: Call) -> dict[str, Any]:
-    return {}
-
-
-def _operations(operand: str, *operators: str, extra: int = 0) -> WorkRule:
-    """Elements of the operand times the operators present: the named attributes that are set, and `extra` ones."""
-
-    def work(call: Call) -> dict[str, Any]:
-        count = extra + sum(call.attributes.get(name) is not None for name in operators)
-        return {"elementwise_operations": call[operand].elements * count}
-
-    return work
-
-
-def _reads_out(call: Call) -> bool:
-    return "reduce_res" in call
 
 
 def _every_engine(call: Call, elements: float, *, gpsimd: float | None = None, **options: Any) -> Price:
@@ -57,14 +39,6 @@ def _copy(operand: str) -> PriceRule:
 def _tensor_tensor(call: Call) -> Price:
     count = call["dst"].free_elements
     return _every_engine(call, count * two_input_passes(call), gpsimd=2 * count)
-
-
-def _on(engine: Engine, count: Callable[[Call], float], readout: Callable[[Call], bool] | None = None) -> PriceRule:
-    return lambda call: streamed(call, {engine: count(call)}, readout=readout is not None and readout(call))
-
-
-def _free(operand: str, factor: float = 1.0) -> Callable[[Call], float]:
-    return lambda call: call[operand].free_elements * factor
 
 
 def _tensor_reduce(call: Call) -> float:
@@ -104,19 +78,14 @@ def _sequencer(call: Call) -> Price:
 
 
 def _gpsimd_only(operand: str) -> PriceRule:
-    return _on(Engine.GPSIMD, _free(operand))
-
-
-def _rule(formula: str, price: PriceRule, work: WorkRule, source: str = ISA_COSTS, **facts: Any) -> CostRule:
-    documented = frozenset(facts.pop("documented", _MEASURED_ERA))
-    return CostRule(formula=formula, source=source, price=price, work=work, documented=documented, **facts)
+    return on(Engine.GPSIMD, free(operand))
 
 
 _ALL: Final = (_V2, _V3, _V4)
 _MODES: Final = f"{ISA_COSTS}; performance modes of {GUIDES}"
 
 _TENSOR: Final[dict[str, CostRule]] = {
-    "nc_matmul": _rule(
+    "nc_matmul": rule(
         "max(min(64, N stationary), N moving); fp32 x4, x2 from v3 on for transposes and 0/1 operands; tiles overlap",
         matmul_cost.price_matmul,
         matmul_cost.matmul_work,
@@ -124,7 +93,7 @@ _TENSOR: Final[dict[str, CostRule]] = {
         kind="matmul",
         documented=_ALL,
     ),
-    "nc_matmul_mx": _rule(
+    "nc_matmul_mx": rule(
         "max(min(64, N stationary), N moving) for a contraction of 4 x 128",
         matmul_cost.price_matmul,
         matmul_cost.matmul_work,
@@ -132,7 +101,7 @@ _TENSOR: Final[dict[str, CostRule]] = {
         kind="matmul",
         documented=(_V4,),
     ),
-    "nc_transpose": _rule(
+    "nc_transpose": rule(
         "Tensor: max(P, min(64, N data)), fp32 as nc_matmul; Vector: max(64, N data)",
         _nc_transpose,
         matmul_cost.transpose_work,
@@ -141,105 +110,105 @@ _TENSOR: Final[dict[str, CostRule]] = {
 }
 
 _VECTOR: Final[dict[str, CostRule]] = {
-    "tensor_copy": _rule(
-        "max(64, N src); N/2 or N/4 in the performance modes", _copy("src"), _nothing, _MODES, kind="move"
+    "tensor_copy": rule(
+        "max(64, N src); N/2 or N/4 in the performance modes", _copy("src"), no_work, _MODES, kind="move"
     ),
     # The reference halves a 2-byte zero; the value is an immediate, which instructions of one signature need not share.
-    "memset": _rule(
-        "max(64, N dst)", lambda call: _every_engine(call, call["dst"].free_elements), _nothing, kind="move"
-    ),
-    "tensor_tensor": _rule(
+    "memset": rule("max(64, N dst)", lambda call: _every_engine(call, call["dst"].free_elements), no_work, kind="move"),
+    "tensor_tensor": rule(
         "max(64, N dst) with one input in PSUM, or 2-byte floats in SBUF; else max(64, 2 N)",
         _tensor_tensor,
-        _operations("dst", extra=1),
+        operations("dst", extra=1),
         _MODES,
     ),
-    "tensor_scalar": _rule(
-        "max(64, N data); N/2 or N/4 in the performance modes", _copy("data"), _operations("dst", "op0", "op1"), _MODES
+    "tensor_scalar": rule(
+        "max(64, N data); N/2 or N/4 in the performance modes", _copy("data"), operations("dst", "op0", "op1"), _MODES
     ),
-    "tensor_reduce": _rule(
+    "tensor_reduce": rule(
         "max(64, N data); N/2 when bf16 in and out, and add or maximum",
-        _on(Engine.VECTOR, _tensor_reduce),
-        _operations("data", extra=1),
+        on(Engine.VECTOR, _tensor_reduce),
+        operations("data", extra=1),
     ),
-    "tensor_scalar_reduce": _rule(
+    "tensor_scalar_reduce": rule(
         "max(64, N data) + 64 when reduce_res is read out",
-        _on(Engine.VECTOR, _free("data"), _reads_out),
-        _operations("dst", extra=2),
+        on(Engine.VECTOR, free("data"), reads_out),
+        operations("dst", extra=2),
     ),
-    "scalar_tensor_tensor": _rule(
+    "scalar_tensor_tensor": rule(
         "max(64, 2 N dst); N when all bf16, N even, op0 subtract and op1 multiply",
-        _on(Engine.VECTOR, _scalar_tensor_tensor),
-        _operations("dst", extra=2),
+        on(Engine.VECTOR, _scalar_tensor_tensor),
+        operations("dst", extra=2),
     ),
-    "reciprocal": _rule("max(64, 8 N data)", _on(Engine.VECTOR, _free("data", 8)), _operations("dst", extra=1)),
-    "exponential": _rule(
+    "reciprocal": rule("max(64, 8 N data)", on(Engine.VECTOR, free("data", 8)), operations("dst", extra=1)),
+    "exponential": rule(
         "max(64, N dst / 4) + 64 when reduce_res is read out",
-        _on(Engine.VECTOR, _exponential, _reads_out),
-        _operations("dst", extra=2),
+        on(Engine.VECTOR, _exponential, reads_out),
+        operations("dst", extra=2),
         f"{GUIDES}: four times the Scalar Engine's exp",
         documented=(_V4,),
     ),
-    "quantize_mx": _rule(
+    "quantize_mx": rule(
         "max(64, N src / 4)",
-        _on(Engine.VECTOR, _quantize_mx),
-        _operations("src", extra=1),
+        on(Engine.VECTOR, _quantize_mx),
+        operations("src", extra=1),
         f"{GUIDES}: four elements per partition and cycle",
         documented=(_V4,),
     ),
-    "range_select": _rule(
+    "range_select": rule(
         "max(64, N on_true_tile)",
-        _on(Engine.VECTOR, _free("on_true_tile")),
-        _operations("dst", extra=3),
+        on(Engine.VECTOR, free("on_true_tile")),
+        operations("dst", extra=3),
         documented=(_V3,),
     ),
-    "select_reduce": _rule(
+    "select_reduce": rule(
         "max(64, 2 N dst) + 64 when reduce_res is read out",
-        _on(Engine.VECTOR, _free("dst", 2), _reads_out),
-        _operations("dst", extra=1),
-        f"{_NOBODY}; taken as two SBUF inputs of tensor_copy_predicated",
+        on(Engine.VECTOR, free("dst", 2), reads_out),
+        operations("dst", extra=1),
+        f"{NOBODY}; taken as two SBUF inputs of tensor_copy_predicated",
         documented=(),
     ),
 }
 
 _SCALAR_AND_GPSIMD: Final[dict[str, CostRule]] = {
-    "activation": _rule(
+    "activation": rule(
         "max(64, N data) + 64 when reduce_res is read out",
-        _on(Engine.SCALAR, _free("data"), _reads_out),
-        _operations("data", "reduce_op", extra=1),
+        on(Engine.SCALAR, free("data"), reads_out),
+        operations("data", "reduce_op", extra=1),
     ),
-    "activation_reduce": _rule(
-        "max(64, N data) + 64", _on(Engine.SCALAR, _free("data"), lambda call: True), _operations("data", extra=2)
+    "activation_reduce": rule(
+        "max(64, N data) + 64", on(Engine.SCALAR, free("data"), lambda call: True), operations("data", extra=2)
     ),
-    "iota": _rule("150 + N dst", _gpsimd_only("dst"), _operations("dst", extra=1)),
-    "affine_select": _rule("150 + N on_true_tile", _gpsimd_only("on_true_tile"), _operations("dst", extra=1)),
+    "iota": rule("150 + N dst", _gpsimd_only("dst"), operations("dst", extra=1)),
+    "affine_select": rule("150 + N on_true_tile", _gpsimd_only("on_true_tile"), operations("dst", extra=1)),
 }
 
 _MOVES: Final[dict[str, CostRule]] = {
-    "dma_copy": _rule(
+    "dma_copy": rule(
         "descriptors x max(35 ns, bytes / (rate x max(0.42, curve))) on each DMA engine",
         dma_cost.price_copy,
-        _nothing,
+        no_work,
         f"{DMA_GUIDE}; {DMA_OVERVIEW}",
         kind="move",
         documented=_ALL,
     ),
-    "dma_transpose": _rule(
+    "dma_transpose": rule(
         "as dma_copy, at 0.9 of its rate from HBM and 0.5 from SBUF",
         dma_cost.price_transpose,
-        _nothing,
+        no_work,
         f"{GUIDES}: DMA transpose, at best",
         kind="transpose",
         documented=(_V3,),
     ),
     **{
-        name: _rule("64", _sequencer, _nothing, f"{_NOBODY}; one initiation interval", kind="move", documented=())
+        name: rule("64", _sequencer, no_work, f"{NOBODY}; one initiation interval", kind="move", documented=())
         for name in ("register_move", "register_load", "register_store")
     },
-    "device_print": _rule(
-        "0", lambda call: Price(0.0), _nothing, "a debugging aid of the host", kind="move", documented=_ALL
+    "device_print": rule(
+        "0", lambda call: Price(0.0), no_work, "a debugging aid of the host", kind="move", documented=_ALL
     ),
 }
 
-RULES: Final[Mapping[str, CostRule]] = MappingProxyType(_TENSOR | _VECTOR | _SCALAR_AND_GPSIMD | _MOVES)
+RULES: Final[Mapping[str, CostRule]] = MappingProxyType(
+    _TENSOR | _VECTOR | _SCALAR_AND_GPSIMD | _MOVES | SEARCH | RANDOM_NUMBERS | DMA_COMPUTE | SCAN
+)
 """The cost rule of every opcode that has a price."""

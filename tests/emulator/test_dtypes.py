@@ -140,3 +140,55 @@ def test_storage_of_every_format_has_its_item_size() -> None:
         assert dtype.itemsize == dtype.storage.itemsize == dtype.format.itemsize
         if dtype.is_float:
             assert math.isfinite(dtype.format.max)
+
+
+# ------------------------------------------------------------------------------------------- packed words in NumPy
+
+PACKED = [dtype for dtype in DTYPES if dtype.is_packed]
+
+
+@pytest.mark.parametrize("dtype", PACKED, ids=str)
+def test_arrays_of_packed_words(dtype: DType) -> None:
+    array = np.zeros((4, 6), dtype)
+    assert array.dtype == dtype
+    assert dtype == array.dtype
+    assert array.dtype.itemsize == dtype.itemsize
+    assert as_dtype(array.dtype) is dtype
+    assert str(dtype) in str(array.dtype)
+    others = [other for other in DTYPES if other != dtype and other not in ("tfloat32", "float4_e2m1fn")]
+    assert not [other for other in others if array.dtype == other.storage or as_dtype(array.dtype) == other]
+    words = np.arange(24, dtype=dtype.storage).reshape(4, 6)
+    array[...] = words
+    np.testing.assert_array_equal(array[str(dtype)], words)
+    np.testing.assert_array_equal(array.view(dtype.storage), words)
+    np.testing.assert_array_equal(words.view(dtype), array)
+
+
+@pytest.mark.parametrize("dtype", PACKED, ids=str)
+def test_arrays_of_packed_words_keep_their_dtype(dtype: DType) -> None:
+    array = np.arange(24, dtype=dtype.storage).view(dtype).reshape(4, 6)
+    made = [
+        array[1:, ::2],
+        array.T.copy(),
+        np.concatenate([array, array]),
+        np.ascontiguousarray(array[:, ::-1]),
+        np.stack([array]),
+        np.tile(array, 2),
+        pickle.loads(pickle.dumps(array)),
+    ]
+    assert [as_dtype(item.dtype) for item in made] == [dtype] * len(made)
+
+
+def test_packed_dtypes_of_other_packages_are_known_by_name() -> None:
+    class Foreign:
+        name = "float8_e4m3fn_x4"
+
+    assert as_dtype(Foreign()) is dtypes.float8_e4m3fn_x4
+    Foreign.name = "float32"  # a foreign float32 could be anything
+    with pytest.raises(TypeError):
+        as_dtype(Foreign())
+
+
+def test_an_array_is_no_dtype() -> None:
+    with pytest.raises(TypeError, match="no NKI dtype"):
+        as_dtype(np.zeros(3, np.float32))

@@ -42,8 +42,9 @@ def test_the_modules_are_the_same_objects_and_stay_intact(tmp_path):
         from nki.language.operators import add
         from nki.typing import tensor
         import trnlab.emulator.nki, trnlab.emulator.nki.language as direct
+        from trnlab.emulator.nki.language import operators
         assert nki is trnlab.emulator.nki and nl is direct and nki.language is direct and nt is nki.dtype
-        assert nl.add is add is direct.add
+        assert nl.add is direct.add and add is operators.add
         for name, module in list(sys.modules.items()):
             if name.split(".")[0] == "nki":
                 real = "trnlab.emulator." + name
@@ -110,19 +111,26 @@ def test_uninstalled_there_is_no_nki(tmp_path):
     assert interpret(script, tmp_path) == "gone\n"
 
 
-def test_annotations_of_the_older_package(tmp_path):
+def test_the_older_name_of_the_package(tmp_path):
     script = """
         import trnlab.emulator
         from neuronxcc.nki.typing import mutable_tensor, tensor
-        import neuronxcc, nki.typing
-        assert neuronxcc.nki.typing is nki.typing and tensor is nki.typing.tensor
+        from neuronxcc import nki as older
+        import neuronxcc.nki.language as nl, neuronxcc.nki.isa.constants
+        import nki, nki.isa, nki.language
+        assert older is nki and nl is nki.language and tensor is nki.typing.tensor
+        assert neuronxcc.nki.isa is nki.isa and nl.__spec__.name == "trnlab.emulator.nki.language"
         assert neuronxcc.__spec__.name == "neuronxcc"
-        try:
-            import neuronxcc.nki.language
-        except ModuleNotFoundError:
-            print("annotations only")
+        for missing in ("neuronxcc.nki.compiler", "neuronxcc.starfish"):
+            try:
+                __import__(missing)
+            except ModuleNotFoundError as error:
+                assert error.name == missing
+            else:
+                raise AssertionError(missing)
+        print("same")
     """
-    assert interpret(script, tmp_path) == "annotations only\n"
+    assert interpret(script, tmp_path) == "same\n"
 
 
 def test_an_installed_older_package_is_left_alone(tmp_path):

@@ -158,7 +158,7 @@ def test_python_sees_values_while_the_reference_executes() -> None:
         nisa.dma_copy(x, tile)
         return x
 
-    launch.run(curious, X.copy())
+    launch.run(curious, X.copy(), mode="reference")
     assert seen == [X[1, 2], 2 * X[1, 2]]
     with pytest.raises(errors.TraceError, match="mode='reference'"):
         launch.run(curious, X.copy(), mode="compiled")

@@ -98,12 +98,12 @@ def test_json_round_trip_and_identity() -> None:
     assert traced(factor=2.0) != PROGRAM
     assert traced(target="trn2") != PROGRAM
     assert PROGRAM != "a program"
-    assert json.loads(PROGRAM.to_json())["format"] == "trnlab-program-1"
+    assert json.loads(PROGRAM.to_json())["format"] == "trnlab-program-2"
 
 
 @pytest.mark.parametrize("text", ["[]", "{}", '{"format": "trnlab-program-0"}', "3"])
 def test_other_json_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"not a trnlab program: format .*, expected 'trnlab-program-1'"):
+    with pytest.raises(ValueError, match=r"not a trnlab program: format .*, expected 'trnlab-program-2'"):
         Program.from_json(text)
 
 
@@ -204,7 +204,7 @@ def test_rows_and_starts_agree(program: Program) -> None:
     assert program.immediate_starts[-1] == len(program.immediates)
 
 
-@pytest.mark.parametrize("text", ["[]", "{}", '{"format": "trnlab-program-1"}', "{", '{"format": "other"}'])
+@pytest.mark.parametrize("text", ["[]", "{}", '{"format": "trnlab-program-2"}', "{", '{"format": "other"}'])
 def test_what_is_no_program_is_a_value_error(text: str) -> None:
     with pytest.raises(ValueError, match=r"trnlab program|Expecting"):
         Program.from_json(text)

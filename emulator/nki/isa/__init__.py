@@ -6,6 +6,7 @@ from trnlab.emulator.nki.isa.dma import (
     dma_copy,
     dma_transpose,
 )
+from trnlab.emulator.nki.isa.dma_compute import dma_compute
 from trnlab.emulator.nki.isa.enums import (
     dge_mode,
     dma_engine,
@@ -20,40 +21,55 @@ from trnlab.emulator.nki.isa.enums import (
     unknown_engine,
     vector_engine,
 )
+from trnlab.emulator.nki.isa.gather import (
+    local_gather,
+    nc_n_gather,
+    nc_stream_shuffle,
+)
 from trnlab.emulator.nki.isa.gpsimd import (
     affine_select,
     iota,
+    tensor_partition_reduce,
 )
 from trnlab.emulator.nki.isa.later import (
-    activate2,
-    bn_aggr,
-    bn_stats,
     core_barrier,
-    dma_compute,
-    dropout,
-    local_gather,
-    max8,
-    nc_find_index8,
-    nc_match_replace8,
-    nc_n_gather,
-    nc_stream_shuffle,
+    sendrecv,
+)
+from trnlab.emulator.nki.isa.positions import (
     nonzero_with_count,
+    sequence_bounds,
+    topk,
+)
+from trnlab.emulator.nki.isa.random_numbers import (
+    dropout,
     rand2,
     rand_get_state,
     rand_set_state,
     rng,
-    sendrecv,
-    sequence_bounds,
     set_rng_seed,
-    tensor_copy_predicated,
-    tensor_partition_reduce,
-    tensor_scalar_cumulative,
-    tensor_tensor_scan,
-    topk,
 )
 from trnlab.emulator.nki.isa.scalar import (
+    activate2,
     activation,
     activation_reduce,
+)
+from trnlab.emulator.nki.isa.scan import (
+    tensor_scalar_cumulative,
+    tensor_tensor_scan,
+)
+from trnlab.emulator.nki.isa.search import (
+    max8,
+    nc_find_index8,
+    nc_match_replace8,
+)
+from trnlab.emulator.nki.isa.select import (
+    range_select,
+    select_reduce,
+    tensor_copy_predicated,
+)
+from trnlab.emulator.nki.isa.statistics import (
+    bn_aggr,
+    bn_stats,
 )
 from trnlab.emulator.nki.isa.sync import (
     get_nc_sub_version,
@@ -72,16 +88,15 @@ from trnlab.emulator.nki.isa.vector import (
     exponential,
     memset,
     quantize_mx,
-    range_select,
     reciprocal,
     scalar_tensor_tensor,
-    select_reduce,
     tensor_copy,
     tensor_reduce,
     tensor_scalar,
     tensor_scalar_reduce,
     tensor_tensor,
 )
+from trnlab.emulator.nki.publishing import publish as _publish
 from trnlab.emulator.tensor import VirtualRegister
 from trnlab.emulator.trace import NkiInstruction
 
@@ -155,3 +170,5 @@ __all__ = [
     "unknown_engine",
     "vector_engine",
 ]
+
+_publish("nki.isa", "nisa", globals())

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from enum import Enum
 from numbers import Integral
-from typing import Any
+from typing import Any, Final
+
+import numpy as np
 
 from trnlab.emulator.errors import ArgumentError
 from trnlab.emulator.nki.isa import enums
@@ -15,6 +17,8 @@ _ENGINES: dict[enums.engine, Engine | None] = {
     enums.engine.unknown: None,
     **{member: Engine[member.name.upper()] for member in enums.engine if member is not enums.engine.unknown},
 }
+
+_INT32: Final = range(-(2**31), 2**31)
 
 
 def engine_of(subject: str, value: Any) -> Engine | None:
@@ -60,3 +64,22 @@ def integer(subject: str, argument: str, value: Any) -> int:
     if not isinstance(value, Integral):
         fail(ArgumentError, subject, operand=argument, found=repr(value), allowed="a compile-time integer")
     return int(value)
+
+
+def int32(subject: str, argument: str, value: Any) -> int:
+    """A compile-time integer of 32 bits with a sign."""
+    number = integer(subject, argument, value)
+    if number not in _INT32:
+        fail(ArgumentError, subject, operand=argument, found=str(number), allowed="an int32, -2**31 to 2**31 - 1")
+    return number
+
+
+def flag(subject: str, argument: str, value: Any) -> bool:
+    """True or False, also as 1 or 0; an operator or tensor there is an argument in the wrong place.
+
+    Raises:
+        ArgumentError: anything else.
+    """
+    if not isinstance(value, (bool, np.bool_, Integral)) or value not in (0, 1):
+        fail(ArgumentError, subject, operand=argument, found=repr(value), allowed="True or False")
+    return bool(value)

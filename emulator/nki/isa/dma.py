@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trnlab.emulator.errors import ArgumentError, NotYetSupportedError
+from trnlab.emulator.errors import ArgumentError
 from trnlab.emulator.isa import dma
 from trnlab.emulator.nki.isa import enums
 from trnlab.emulator.nki.isa.convert import engine_of, integer, mode_name
@@ -54,27 +54,22 @@ def dma_transpose(
 ) -> NkiInstruction:
     """dst = src.transpose(axes) through the DMA engines, bits unchanged; NeuronCore-v3 on.
 
-    src:       in HBM or SBUF, of 2, 3 or 4 dimensions and a dtype of 2 or 4 bytes
+    src:       in HBM or SBUF, of 2, 3 or 4 dimensions and a dtype of 2 or 4 bytes; may be indirect
     dst:       in SBUF, of src's dtype and permuted shape
     axes:      (1, 0), (2, 1, 0) or (3, 1, 2, 0) by the number of dimensions, the only ones and the default
     priority:  0 (highest) to 3, NeuronCore-v4 on
     dge_mode:  unknown, none or hwdge; hwdge takes 2-byte dtypes, a last dimension of at most 128, and 16 rows in 2-D or
-               1, 2, 4, 8 or 16 with rows x shape[-2] a multiple of 16
+               1, 2, 4, 8 or 16 with rows x shape[-2] a multiple of 16; a vector offset needs swdge or unknown
     oob_mode:  skip only where src has a run-time index
+
+    A src gathered by a vector of uint32 indices has a dtype of 2 bytes, a multiple of 16 rows, and a last dimension of
+    at most 128; the indices lie in 16 to 128 partitions and are walked column by column: src[indices.T.flatten()].T.
 
     Raises:
         ShapeError, DtypeError, BufferError, ArgumentError, GenerationError: see the instruction's limits.
-        NotYetSupportedError: a src gathered by a vector of indices.
+        BoundsError: (when it runs) a run-time index out of bounds under oob_mode.error.
     """
     subject = "nisa.dma_transpose"
-    if isinstance(src, NkiTensor) and src.indirection is not None and src.indirection.kind == "vector":
-        fail(
-            NotYetSupportedError,
-            subject,
-            operand="src",
-            found=f"{src.describe()} gathered by a vector of indices",
-            allowed="nisa.dma_copy with the vector offset into SBUF, then nisa.dma_transpose of the tile",
-        )
     attributes = (
         _axes(subject, src, axes),
         _priority(subject, priority),

@@ -58,24 +58,44 @@ class matmul_perf_mode(Enum):  # noqa: N801
 
 
 class nc_version(Enum):  # noqa: N801
-    """NeuronCore version; members compare by generation. gen5, the Trainium4 projection, is trnlab's addition."""
+    """NeuronCore version; members compare by generation, with each other and with numbers (`get_nc_version() >= 3`).
+
+    gen5, the Trainium4 projection, is trnlab's addition.
+    """
 
     gen2 = 2
     gen3 = 3
     gen4 = 4
     gen5 = 5
 
-    def __lt__(self, other: nc_version) -> bool:
-        return bool(self.value < other.value) if isinstance(other, nc_version) else NotImplemented
+    def __eq__(self, other: object) -> bool:
+        number = _generation(other)
+        return NotImplemented if number is None else self.value == number
 
-    def __le__(self, other: nc_version) -> bool:
-        return bool(self.value <= other.value) if isinstance(other, nc_version) else NotImplemented
+    def __hash__(self) -> int:
+        return hash(self.value)
 
-    def __gt__(self, other: nc_version) -> bool:
-        return bool(self.value > other.value) if isinstance(other, nc_version) else NotImplemented
+    def __lt__(self, other: nc_version | int) -> bool:
+        number = _generation(other)
+        return NotImplemented if number is None else self.value < number
 
-    def __ge__(self, other: nc_version) -> bool:
-        return bool(self.value >= other.value) if isinstance(other, nc_version) else NotImplemented
+    def __le__(self, other: nc_version | int) -> bool:
+        number = _generation(other)
+        return NotImplemented if number is None else self.value <= number
+
+    def __gt__(self, other: nc_version | int) -> bool:
+        number = _generation(other)
+        return NotImplemented if number is None else self.value > number
+
+    def __ge__(self, other: nc_version | int) -> bool:
+        number = _generation(other)
+        return NotImplemented if number is None else self.value >= number
+
+
+def _generation(value: object) -> int | None:
+    if isinstance(value, nc_version):
+        return int(value.value)
+    return value if isinstance(value, int) else None
 
 
 class dma_engine(Enum):  # noqa: N801

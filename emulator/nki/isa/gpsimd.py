@@ -6,17 +6,15 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from trnlab.emulator.errors import ArgumentError
-from trnlab.emulator.isa import gpsimd
-from trnlab.emulator.nki.isa.convert import integer
-from trnlab.emulator.nki.isa.operands import DefaultOperator, as_number, operator
+from trnlab.emulator.isa import gpsimd, partition_reduce
+from trnlab.emulator.nki.isa.convert import int32
+from trnlab.emulator.nki.isa.operands import DefaultOperator, as_number, operator, reduction
 from trnlab.emulator.source import fail
 from trnlab.emulator.tensor import NkiTensor
 from trnlab.emulator.trace import NkiInstruction, current
 
 EQUAL: Final = DefaultOperator("equal")
 """The published default `nl.equal`."""
-
-_INT32 = range(-(2**31), 2**31)
 
 
 def iota(
@@ -37,8 +35,8 @@ def iota(
         ArgumentError: a pattern of another form, or numbers that are not int32.
     """
     subject = "nisa.iota"
-    attributes = (_pattern(subject, pattern), _int32(subject, "channel_multiplier", channel_multiplier))
-    return current(subject).emit(gpsimd.iota, (dst,), attributes, (_int32(subject, "offset", offset),), name=name)
+    attributes = (_pattern(subject, pattern), int32(subject, "channel_multiplier", channel_multiplier))
+    return current(subject).emit(gpsimd.iota, (dst,), attributes, (int32(subject, "offset", offset),), name=name)
 
 
 def affine_select(
@@ -66,11 +64,11 @@ def affine_select(
     subject = "nisa.affine_select"
     attributes = (
         _pattern(subject, pattern),
-        _int32(subject, "channel_multiplier", channel_multiplier),
+        int32(subject, "channel_multiplier", channel_multiplier),
         operator(subject, "cmp_op", cmp_op),
         _number(subject, "on_false_value", on_false_value),
     )
-    immediates = (_int32(subject, "offset", offset),)
+    immediates = (int32(subject, "offset", offset),)
     return current(subject).emit(gpsimd.affine_select, (dst, on_true_tile), attributes, immediates, name=name)
 
 
@@ -81,14 +79,7 @@ def _pattern(subject: str, pattern: Any) -> gpsimd.Pattern:
     for pair in pattern:
         if not isinstance(pair, (tuple, list)) or len(pair) != 2:
             fail(ArgumentError, subject, operand="pattern", found=repr(pair), allowed=allowed)
-    return tuple((_int32(subject, "pattern", step), _int32(subject, "pattern", num)) for step, num in pattern)
-
-
-def _int32(subject: str, argument: str, value: Any) -> int:
-    number = integer(subject, argument, value)
-    if number not in _INT32:
-        fail(ArgumentError, subject, operand=argument, found=str(number), allowed="an int32, -2**31 to 2**31 - 1")
-    return number
+    return tuple((int32(subject, "pattern", step), int32(subject, "pattern", num)) for step, num in pattern)
 
 
 def _number(subject: str, argument: str, value: Any) -> float:
@@ -96,3 +87,17 @@ def _number(subject: str, argument: str, value: Any) -> float:
     if number is None:
         fail(ArgumentError, subject, operand=argument, found=repr(value), allowed="a compile-time number")
     return float(number)
+
+
+def tensor_partition_reduce(dst: NkiTensor, op: Any, data: NkiTensor, name: str | None = None) -> NkiInstruction:
+    """dst[0, i] = fold of <op> over data[p, i] of all partitions p.
+
+    dst:  a tensor in SBUF of one partition and as many elements per partition as data, which is in SBUF too
+    op:   add, average or maximum in float32, or bitwise_or or bitwise_and on integers
+
+    Raises:
+        ArgumentError, ShapeError, DtypeError, BufferError, EngineError: see the instruction's limits (`trnlab isa`).
+    """
+    subject = "nisa.tensor_partition_reduce"
+    attributes = (reduction(subject, "op", op),)
+    return current(subject).emit(partition_reduce.tensor_partition_reduce, (dst, data), attributes, name=name)

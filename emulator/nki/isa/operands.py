@@ -11,6 +11,7 @@ import numpy as np
 from trnlab.emulator.errors import ArgumentError
 from trnlab.emulator.isa.operators import is_bitvec, is_unary
 from trnlab.emulator.nki.isa.convert import op_name
+from trnlab.emulator.signing import index_tensor
 from trnlab.emulator.source import fail
 from trnlab.emulator.tensor import NkiTensor
 from trnlab.emulator.trace import Trace
@@ -77,8 +78,8 @@ def scalar_operand(subject: str, argument: str, op: str | None, value: Any) -> A
     return value
 
 
-def fill_value(subject: str, dst: Any, value: Any) -> float:
-    """The number that memset writes, checked against the destination's dtype.
+def fill_value(subject: str, dst: Any, value: Any, argument: str = "value") -> float:
+    """The number that memset and tensor_copy_predicated write, checked against the destination's dtype.
 
     Zero has the same bits in every format that has one, so an integer tensor takes 0.0 too (assumed; AWS's nki-library
     writes it), but no other float.
@@ -88,19 +89,19 @@ def fill_value(subject: str, dst: Any, value: Any) -> float:
     """
     number = as_number(value)
     if number is None:
-        fail(ArgumentError, subject, operand="value", found=repr(value), allowed="a compile-time number")
+        fail(ArgumentError, subject, operand=argument, found=repr(value), allowed="a compile-time number")
     if not isinstance(dst, NkiTensor):
         return float(number)
     found = f"{value!r} for {dst.describe()}"
     source = "NKI reference, nisa.memset; NKI 0.3.0 migration, strict type matching"
     if dst.dtype.is_packed and number != 0:
-        fail(ArgumentError, subject, operand="value", found=found, allowed="0 for a packed dtype", source=source)
+        fail(ArgumentError, subject, operand=argument, found=found, allowed="0 for a packed dtype", source=source)
     if dst.dtype.format.kind in ("int", "uint"):
         limits = np.iinfo(dst.dtype.storage)
         is_exact = isinstance(number, int) and limits.min <= number <= limits.max
         if not is_exact and number != 0:
             allowed = f"an integer from {limits.min} to {limits.max} for {dst.dtype}"
-            fail(ArgumentError, subject, operand="value", found=found, allowed=allowed, source=source)
+            fail(ArgumentError, subject, operand=argument, found=found, allowed=allowed, source=source)
     return float(number)
 
 
@@ -113,3 +114,18 @@ def registers(trace: Trace, engine: str, data: Any, is_used: bool) -> NkiTensor 
         return None
     first = data.start_partition
     return trace.engine_state(f"{engine}_accumulator")[first : first + data.shape[0]]
+
+
+def same_place(first: Any, second: Any) -> bool:
+    """Whether two tensors are one view of one memory: the same elements in the same order, wherever indices lead."""
+    if not (isinstance(first, NkiTensor) and isinstance(second, NkiTensor)):
+        return False
+    return _place(first) == _place(second)
+
+
+def _place(tensor: NkiTensor) -> tuple[Any, ...]:
+    how, index = tensor.indirection, index_tensor(tensor)
+    address = None if how is None or index is None else (how.kind, how.stride, how.extent, _place(index))
+    # Where a vector of indices places the rows, the pattern's own step between them is ignored.
+    strides = tensor.strides[1:] if how is not None and how.kind == "vector" else tensor.strides
+    return tensor._allocation.buffer.number, tensor.offset, tensor.dtype, tensor.shape, strides, address

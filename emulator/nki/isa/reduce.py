@@ -9,7 +9,7 @@ from trnlab.emulator.errors import ArgumentError
 from trnlab.emulator.isa import reduce
 from trnlab.emulator.isa.accumulator import uses_registers
 from trnlab.emulator.nki.isa import enums
-from trnlab.emulator.nki.isa.convert import integer, mode_name
+from trnlab.emulator.nki.isa.convert import flag, integer, mode_name
 from trnlab.emulator.nki.isa.operands import as_number, operator, reduction, registers, scalar_operand
 from trnlab.emulator.source import fail
 from trnlab.emulator.tensor import NkiTensor
@@ -48,7 +48,7 @@ def tensor_reduce(
         ArgumentError, ShapeError, DtypeError, BufferError: see the instruction's limits (`trnlab isa`).
     """
     subject = "nisa.tensor_reduce"
-    attributes = (operator(subject, "op", op), _axes(subject, data, axis), bool(negate))
+    attributes = (operator(subject, "op", op), _axes(subject, data, axis), flag(subject, "negate", negate))
     return current(subject).emit(reduce.tensor_reduce, (dst, data), attributes, name=name)
 
 
@@ -84,10 +84,10 @@ def tensor_scalar_reduce(
     first = operator(subject, "op0", op0)
     attributes = (
         first,
-        bool(reverse0),
+        flag(subject, "reverse0", reverse0),
         reduction(subject, "reduce_op", reduce_op),
         mode_name(subject, "reduce_cmd", reduce_cmd, enums.reduce_cmd),
-        bool(reduce_res_negate),
+        flag(subject, "reduce_res_negate", reduce_res_negate),
     )
     trace = current(subject)
     accumulator = registers(trace, "vector", data, True)

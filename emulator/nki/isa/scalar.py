@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from trnlab.emulator.isa import scalar
+from trnlab.emulator.isa import activate2 as pipeline, scalar
 from trnlab.emulator.isa.accumulator import uses_registers
 from trnlab.emulator.isa.registry import InstructionSpec
 from trnlab.emulator.nki.isa import enums
-from trnlab.emulator.nki.isa.convert import mode_name, op_name
-from trnlab.emulator.nki.isa.operands import operator, registers
+from trnlab.emulator.nki.isa.convert import flag, mode_name, op_name
+from trnlab.emulator.nki.isa.operands import operator, reduction, registers
 from trnlab.emulator.tensor import NkiTensor
 from trnlab.emulator.trace import NkiInstruction, current
 
@@ -79,3 +79,61 @@ def activation_reduce(
     """
     reset_reduce = enums.reduce_cmd.reset_reduce
     return _emit(scalar.activation_reduce, dst, op, data, bias, scale, reduce_op, reduce_res, reset_reduce, name)
+
+
+def activate2(
+    dst: NkiTensor,
+    op: Any,
+    data: NkiTensor,
+    imm0: float | NkiTensor,
+    imm1: float | NkiTensor,
+    op0: Any,
+    op1: Any,
+    relu_param: float | NkiTensor = 0.0,
+    reverse0: bool = False,
+    reverse1: bool = False,
+    reduce_op: Any = None,
+    reduce_res: NkiTensor | None = None,
+    reduce_cmd: enums.reduce_cmd = enums.reduce_cmd.idle,
+    name: str | None = None,
+) -> NkiInstruction:
+    """dst = op((data <op0> imm0) <op1> imm1) in float32, and a fold of the results. NeuronCore-v4 on.
+
+    dst, data:  tensors in SBUF or PSUM of equal partition count and elements per partition, any dtype but packed ones
+    op:         an activation function, as nl.gelu; outside its documented range the exact function is returned
+    op0, op1:   nl.multiply with nl.add, nl.subtract or nl.bypass; nl.add, nl.subtract or nl.bypass with nl.bypass
+    imm0, imm1: a number or a (P, 1) tensor, of one dtype where both are tensors; not read where the stage is bypassed
+    relu_param: the slope of nl.prelu, a number or a (P, 1) tensor; not read by other functions
+    reverse0:   imm0 <op0> data instead; reverse1: imm1 <op1> (...) instead; each with an operator only
+    reduce_op:  add, maximum, minimum, abs_max or abs_min, needed unless reduce_cmd is idle
+    reduce_res: a (P, 1) tensor that receives the Scalar Engine's accumulator registers, or None to leave them there
+    reduce_cmd: idle, reset, reduce or reset_reduce
+
+    Raises:
+        GenerationError: before NeuronCore-v4.
+        ArgumentError, ShapeError, DtypeError, BufferError: see the instruction's limits (`trnlab isa`).
+    """
+    subject = "nisa.activate2"
+    function, command = operator(subject, "op", op), mode_name(subject, "reduce_cmd", reduce_cmd, enums.reduce_cmd)
+    first, second = operator(subject, "op0", op0), operator(subject, "op1", op1)
+    fold = None if reduce_op is None else reduction(subject, "reduce_op", reduce_op)
+    attributes = (
+        function,
+        first,
+        second,
+        flag(subject, "reverse0", reverse0),
+        flag(subject, "reverse1", reverse1),
+        fold,
+        command,
+    )
+    trace = current(subject)
+    operands = (
+        dst,
+        data,
+        None if first == "bypass" else imm0,
+        None if second == "bypass" else imm1,
+        relu_param if pipeline.takes_parameter(function) else None,
+        reduce_res,
+        registers(trace, "scalar", data, uses_registers(command, reduce_res)),
+    )
+    return trace.emit(pipeline.activate2, operands, attributes, name=name)

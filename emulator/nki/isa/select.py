@@ -10,8 +10,8 @@ from trnlab.emulator.errors import ArgumentError
 from trnlab.emulator.isa import select
 from trnlab.emulator.isa.accumulator import uses_registers
 from trnlab.emulator.nki.isa import enums
-from trnlab.emulator.nki.isa.convert import integer, mode_name
-from trnlab.emulator.nki.isa.operands import MAXIMUM, as_number, operator, reduction, registers
+from trnlab.emulator.nki.isa.convert import flag, integer, mode_name
+from trnlab.emulator.nki.isa.operands import MAXIMUM, as_number, fill_value, operator, reduction, registers
 from trnlab.emulator.source import fail
 from trnlab.emulator.tensor import NkiTensor
 from trnlab.emulator.trace import NkiInstruction, current
@@ -108,8 +108,34 @@ def select_reduce(
     """
     subject = "nisa.select_reduce"
     command = mode_name(subject, "reduce_cmd", reduce_cmd, enums.reduce_cmd)
-    attributes = (command, reduction(subject, "reduce_op", reduce_op), bool(reverse_pred))
+    attributes = (command, reduction(subject, "reduce_op", reduce_op), flag(subject, "reverse_pred", reverse_pred))
     trace = current(subject)
     accumulator = registers(trace, "vector", on_true, uses_registers(command, reduce_res))
     operands = (dst, predicate, on_true, on_false, reduce_res, accumulator)
     return trace.emit(select.select_reduce, operands, attributes, name=name)
+
+
+def tensor_copy_predicated(
+    dst: NkiTensor,
+    src: float | NkiTensor,
+    predicate: NkiTensor,
+    reverse_pred: bool = False,
+    name: str | None = None,
+) -> NkiInstruction:
+    """dst = src where predicate is not zero; the other elements of dst stay as they are. Bits are copied.
+
+    dst, predicate: tensors in SBUF or PSUM of equal partition count and elements per partition
+    src:       a tensor of the same sizes and of dst's dtype, or a number; not in PSUM together with the predicate
+    predicate: uint8, uint16, uint32 or bool
+    reverse_pred: copy where predicate is zero instead
+
+    Raises:
+        ArgumentError: a number that dst's dtype cannot take: a fraction, or out of range, for an integer one.
+        ArgumentError, ShapeError, DtypeError, BufferError: see the instruction's limits (`trnlab isa`).
+    """
+    subject = "nisa.tensor_copy_predicated"
+    source = src if as_number(src) is None else fill_value(subject, dst, src, "src")
+    operands = (dst, source, predicate)
+    return current(subject).emit(
+        select.tensor_copy_predicated, operands, (flag(subject, "reverse_pred", reverse_pred),), name=name
+    )

@@ -40,7 +40,7 @@ def register_move(dst: VirtualRegister, src: int | VirtualRegister) -> NkiInstru
     """
     subject = "nisa.register_move"
     value = src if isinstance(src, VirtualRegister) else _word(subject, src)
-    return current(subject).emit(sync.register_move, (_register(subject, "dst", dst), value))
+    return current(subject).emit(sync.register_move, (_writable(subject, dst), value))
 
 
 def register_load(dst: VirtualRegister, src: NkiTensor) -> NkiInstruction:
@@ -50,7 +50,7 @@ def register_load(dst: VirtualRegister, src: NkiTensor) -> NkiInstruction:
         ShapeError: more than one element.  DtypeError: no integer.  BufferError: a tensor in PSUM.
     """
     subject = "nisa.register_load"
-    return current(subject).emit(sync.register_load, (_register(subject, "dst", dst), src))
+    return current(subject).emit(sync.register_load, (_writable(subject, dst), src))
 
 
 def register_store(dst: NkiTensor, src: VirtualRegister) -> NkiInstruction:
@@ -87,6 +87,14 @@ def _register(subject: str, argument: str, value: Any) -> VirtualRegister:
     if not isinstance(value, VirtualRegister):
         fail(ArgumentError, subject, operand=argument, found=repr(value), allowed="a register of nisa.register_alloc")
     return value
+
+
+def _writable(subject: str, value: Any) -> VirtualRegister:
+    register = _register(subject, "dst", value)
+    if register.frozen:
+        found, allowed = f"{register!r}, the index of nl.dynamic_range", "a register of nisa.register_alloc"
+        fail(ArgumentError, subject, operand="dst", found=found, allowed=allowed, source="NKI language guide")
+    return register
 
 
 def _word(subject: str, value: Any) -> int:

@@ -6,10 +6,13 @@ from typing import Any
 
 from trnlab.emulator.errors import ArgumentError
 from trnlab.emulator.isa import tensor
+from trnlab.emulator.isa.tensor_indirection import COLUMNS
 from trnlab.emulator.memory import MemoryRegion
 from trnlab.emulator.nki.isa import enums
-from trnlab.emulator.nki.isa.convert import engine_of, integer, mode_name
+from trnlab.emulator.nki.isa.convert import engine_of, flag, integer, mode_name
+from trnlab.emulator.nki.isa.operands import same_place
 from trnlab.emulator.psum import accumulates
+from trnlab.emulator.signing import index_tensor
 from trnlab.emulator.source import fail
 from trnlab.emulator.tensor import NkiTensor
 from trnlab.emulator.trace import NkiInstruction, Trace, current
@@ -52,9 +55,9 @@ def nc_matmul(
     trace = current(subject)
     position, size = _tile(subject, trace, tile_position, tile_size)
     attributes = (
-        bool(is_stationary_onezero),
-        bool(is_moving_onezero),
-        bool(is_transpose),
+        flag(subject, "is_stationary_onezero", is_stationary_onezero),
+        flag(subject, "is_moving_onezero", is_moving_onezero),
+        flag(subject, "is_transpose", is_transpose),
         _accumulates(subject, trace, dst, _asked(accumulate, is_transpose)),
         position,
         size,
@@ -87,10 +90,13 @@ def nc_matmul_mx(
 
     Raises:
         ShapeError, DtypeError, BufferError, PartitionError, GenerationError: see the instruction's limits.
-        ArgumentError: a tile the array does not have, or an accumulation that is undefined or ambiguous.
+        ArgumentError: a tile the array does not have, an accumulation that is undefined or ambiguous, or tensor
+            indirection that data and scale do not share.
     """
     subject = "nisa.nc_matmul_mx"
     trace = current(subject)
+    _check_pair(subject, "stationary_scale", stationary, stationary_scale)
+    _check_pair(subject, "moving_scale", moving, moving_scale)
     position, size = _tile(subject, trace, tile_position, tile_size)
     attributes = (_accumulates(subject, trace, dst, accumulate), position, size)
     operands = (dst, stationary, moving, stationary_scale, moving_scale)
@@ -114,13 +120,28 @@ def nc_transpose(
     return current(subject).emit(tensor.nc_transpose, (dst, data), engine=engine_of(subject, engine), name=name)
 
 
+def _check_pair(subject: str, argument: str, data: Any, scale: Any) -> None:
+    """Data and scale are one logical tensor: where both are indirect, the index is one and the same."""
+    if not (_takes_columns(data) and _takes_columns(scale)):
+        return  # that both are indirect, or neither, is the instruction's own rule
+    if not same_place(index_tensor(data), index_tensor(scale)):
+        found, allowed = f"{scale.describe()} with an index of its own", "the index of its data"
+        source = "NKI reference, nisa.nc_matmul_mx: tensor indirection"
+        fail(ArgumentError, subject, operand=argument, found=found, allowed=allowed, source=source)
+
+
+def _takes_columns(tensor: Any) -> bool:
+    how = tensor.indirection if isinstance(tensor, NkiTensor) else None
+    return how is not None and how.kind == COLUMNS
+
+
 def _asked(accumulate: bool | None, is_transpose: bool) -> bool | None:
     """A transpose without a flag overwrites: there is nothing to sum up."""
     return False if accumulate is None and is_transpose else accumulate
 
 
 def _accumulates(subject: str, trace: Trace, dst: Any, accumulate: bool | None) -> bool:
-    asked = None if accumulate is None else bool(accumulate)
+    asked = None if accumulate is None else flag(subject, "accumulate", accumulate)
     if not isinstance(dst, NkiTensor) or dst.buffer is not MemoryRegion.psum:
         return bool(asked)  # the instruction's own rules say what is wrong with it
     return accumulates(subject, dst, asked, trace.target, predates_loop=trace.predates_loop(dst))
@@ -128,12 +149,18 @@ def _accumulates(subject: str, trace: Trace, dst: Any, accumulate: bool | None) 
 
 def _tile(subject: str, trace: Trace, position: Any, size: Any) -> tuple[Pair, Pair]:
     """Start and size of the tile of the array; the whole array where neither is given."""
-    if not position and not size:
+    without = [name for name, value in (("tile_position", position), ("tile_size", size)) if _is_absent(value)]
+    if len(without) == 2:
         return (0, 0), (trace.target.tensor_rows, trace.target.tensor_columns)
-    if not position or not size:
-        given, missing = ("tile_position", "tile_size") if position else ("tile_size", "tile_position")
+    if without:
+        missing = without[0]
+        given = "tile_size" if missing == "tile_position" else "tile_position"
         fail(ArgumentError, subject, operand=given, found=f"{given} without {missing}", allowed="both, or neither")
     return _pair(subject, "tile_position", position), _pair(subject, "tile_size", size)
+
+
+def _is_absent(value: Any) -> bool:
+    return value is None or (isinstance(value, (tuple, list)) and not value)
 
 
 def _pair(subject: str, argument: str, value: Any) -> Pair:

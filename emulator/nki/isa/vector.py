@@ -6,11 +6,10 @@ from typing import Any
 
 from trnlab.emulator.isa import copy_fill, tensor_scalar as scalars, vector
 from trnlab.emulator.nki.isa import enums
-from trnlab.emulator.nki.isa.convert import engine_of, op_name
+from trnlab.emulator.nki.isa.convert import engine_of, flag, op_name
 from trnlab.emulator.nki.isa.operands import fill_value, operator, scalar_operand
 from trnlab.emulator.nki.isa.quantize import quantize_mx
 from trnlab.emulator.nki.isa.reduce import exponential, tensor_reduce, tensor_scalar_reduce
-from trnlab.emulator.nki.isa.select import range_select, select_reduce
 from trnlab.emulator.tensor import NkiTensor
 from trnlab.emulator.trace import NkiInstruction, current
 
@@ -18,10 +17,8 @@ __all__ = [
     "exponential",
     "memset",
     "quantize_mx",
-    "range_select",
     "reciprocal",
     "scalar_tensor_tensor",
-    "select_reduce",
     "tensor_copy",
     "tensor_reduce",
     "tensor_scalar",
@@ -125,7 +122,7 @@ def tensor_scalar(
         scalar_operand(subject, "operand0", first, operand0),
         scalar_operand(subject, "operand1", second, operand1),
     )
-    attributes = (first, second, bool(reverse0), bool(reverse1))
+    attributes = (first, second, flag(subject, "reverse0", reverse0), flag(subject, "reverse1", reverse1))
     where = engine_of(subject, engine)
     return current(subject).emit(scalars.tensor_scalar, operands, attributes, engine=where, name=name)
 
@@ -156,7 +153,7 @@ def scalar_tensor_tensor(
     subject = "nisa.scalar_tensor_tensor"
     first, second = operator(subject, "op0", op0), operator(subject, "op1", op1)
     operands = (dst, data, scalar_operand(subject, "operand0", first, operand0), operand1)
-    attributes = (first, second, bool(reverse0), bool(reverse1))
+    attributes = (first, second, flag(subject, "reverse0", reverse0), flag(subject, "reverse1", reverse1))
     return current(subject).emit(scalars.scalar_tensor_tensor, operands, attributes, name=name)
 
 

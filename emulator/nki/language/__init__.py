@@ -42,12 +42,6 @@ from trnlab.emulator.nki.language.grid import (
     program_id as program_id,
     program_ndim as program_ndim,
 )
-from trnlab.emulator.nki.language.later import (
-    dropout as dropout,
-    gather_flattened as gather_flattened,
-    rand as rand,
-    random_seed as random_seed,
-)
 from trnlab.emulator.nki.language.loops import (
     affine_range as affine_range,
     dynamic_range as dynamic_range,
@@ -132,6 +126,7 @@ from trnlab.emulator.nki.language.operators import (
     tanh as tanh,
 )
 from trnlab.emulator.nki.language.printing import device_print as device_print
+from trnlab.emulator.nki.language.random_numbers import dropout as dropout, rand as rand, random_seed as random_seed
 from trnlab.emulator.nki.language.reductions import (
     all as all,
     max as max,
@@ -151,9 +146,12 @@ from trnlab.emulator.nki.language.rounding import (
     mod as mod,
     trunc as trunc,
 )
-from trnlab.emulator.nki.language.selection import where as where
-from trnlab.emulator.nki.language.tile_sizes import tile_size as tile_size
+from trnlab.emulator.nki.language.selection import gather_flattened as gather_flattened, where as where
+from trnlab.emulator.nki.language.tile_sizes import TileSize as _TileSize, tile_size as tile_size  # noqa: F401
 from trnlab.emulator.nki.language.trigonometry import arctan as arctan, cos as cos, sin as sin, tan as tan
+from trnlab.emulator.nki.publishing import publish as _publish
 from trnlab.emulator.tensor import NKIObject as NKIObject, NkiTensor as NkiTensor
 
 bool = bool_
+
+_publish("nki.language", "nl", globals())

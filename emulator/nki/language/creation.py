@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from math import prod
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ import trnlab.emulator.nki.isa as nisa
 from trnlab.emulator.dtypes import DType, as_dtype, uint8
 from trnlab.emulator.errors import ArgumentError, DtypeError
 from trnlab.emulator.memory import MemoryRegion
-from trnlab.emulator.nki.language.tiles import require_tensor
+from trnlab.emulator.nki.language.tiles import given, require_tensor, require_tile
 from trnlab.emulator.source import fail
 from trnlab.emulator.tensor import NkiTensor
 from trnlab.emulator.trace import current
@@ -32,7 +33,21 @@ def _allocate(
         fail(
             ArgumentError, subject, operand="buffer", found="register", allowed="sbuf, psum, private_hbm or shared_hbm"
         )
-    return current(subject).allocate(shape, dtype, buffer, name=name, address=address, subject=subject)
+    if not isinstance(name, (str, type(None))):
+        fail(ArgumentError, subject, operand="name", found=repr(name), allowed="a string, or None for none")
+    place = _address(subject, address)
+    return current(subject).allocate(shape, dtype, buffer, name=name or "", address=place, subject=subject)
+
+
+def _address(subject: str, address: Any) -> tuple[int, int] | None:
+    """The address as two integers; None leaves the place to the allocator."""
+    if address is None:
+        return None
+    pair = tuple(address) if isinstance(address, (tuple, list)) else ()
+    if len(pair) != 2 or not all(isinstance(part, Integral) for part in pair):
+        allowed = "(partition, byte), two compile-time integers, or None"
+        fail(ArgumentError, subject, operand="address", found=repr(address), allowed=allowed)
+    return int(pair[0]), int(pair[1])
 
 
 def ndarray(
@@ -88,13 +103,13 @@ def ones(shape: Sequence[int], dtype: Any, buffer: MemoryRegion | str = _sbuf, n
 def zeros_like(x: NkiTensor, dtype: Any = None, buffer: MemoryRegion | str | None = None, name: str = "") -> NkiTensor:
     """Zeros with the shape of x; its dtype unless given, in SBUF unless given."""
     like = require_tensor("nl.zeros_like", "x", x)
-    return zeros(like.shape, dtype or like.dtype, buffer or _sbuf, name)
+    return zeros(like.shape, given(dtype, like.dtype), given(buffer, _sbuf), name)
 
 
 def empty_like(x: NkiTensor, dtype: Any = None, buffer: MemoryRegion | str | None = None, name: str = "") -> NkiTensor:
     """An uninitialised tensor with the shape of x; its dtype and memory unless given."""
     like = require_tensor("nl.empty_like", "x", x)
-    return _allocate("nl.empty_like", like.shape, dtype or like.dtype, buffer or like.buffer, name)
+    return _allocate("nl.empty_like", like.shape, given(dtype, like.dtype), given(buffer, like.buffer), name)
 
 
 def shared_constant(constant: np.ndarray[Any, Any] | str | os.PathLike[str]) -> NkiTensor:
@@ -103,7 +118,7 @@ def shared_constant(constant: np.ndarray[Any, Any] | str | os.PathLike[str]) -> 
     Raises:
         ArgumentError: neither an array nor a path.  DtypeError: a dtype that NKI does not have, as float64.
     """
-    data = np.load(constant) if isinstance(constant, (str, os.PathLike)) else constant
+    data = _loaded(constant) if isinstance(constant, (str, os.PathLike)) else constant
     if not isinstance(data, np.ndarray) or data.ndim == 0 or data.size == 0:
         found = f"{type(data).__name__} {data!r}"
         fail(
@@ -115,6 +130,14 @@ def shared_constant(constant: np.ndarray[Any, Any] | str | os.PathLike[str]) -> 
         allowed = str(error).partition("; NKI has ")[2]
         fail(DtypeError, "nl.shared_constant", operand="constant", found=f"an array of {data.dtype}", allowed=allowed)
     return _constant("nl.shared_constant", data, dtype)
+
+
+def _loaded(path: str | os.PathLike[str]) -> Any:
+    try:
+        return np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        found = f"{os.fspath(path)!r}: {error}"
+        fail(ArgumentError, "nl.shared_constant", operand="constant", found=found, allowed="a .npy file of numbers")
 
 
 def _constant(subject: str, data: np.ndarray[Any, Any], dtype: DType) -> NkiTensor:
@@ -132,8 +155,8 @@ def shared_identity_matrix(n: int, dtype: Any = uint8, dst: NkiTensor | None = N
         PartitionError: n exceeds the partitions.
     """
     subject = "nl.shared_identity_matrix"
-    tile = _allocate(subject, (n, n), dtype, _sbuf, "") if dst is None else dst
+    tile = _allocate(subject, (n, n), dtype, _sbuf, "") if dst is None else require_tile(subject, "dst", dst)
     if prod(tile.shape) != n * n:
         fail(ArgumentError, subject, operand="dst", found=tile.describe(), allowed=f"a tile of shape ({n}, {n})")
-    nisa.dma_copy(tile, _constant(subject, np.eye(n).astype(tile.dtype.storage), tile.dtype))
+    nisa.dma_copy(tile, _constant(subject, np.eye(int(n)).astype(tile.dtype.storage), tile.dtype))
     return tile

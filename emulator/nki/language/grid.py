@@ -7,6 +7,7 @@ Source: NKI reference, nki.language (others); NKI guide, LNC overview.
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Any
 
 from trnlab.emulator.errors import ArgumentError
@@ -16,7 +17,7 @@ from trnlab.emulator.trace import current
 
 def _check_axes(subject: str, operand: str, axes: Any) -> None:
     given = axes if isinstance(axes, (tuple, list)) else (axes,)
-    if any(axis != 0 for axis in given):
+    if any(not isinstance(axis, Integral) or axis != 0 for axis in given):
         fail(ArgumentError, subject, operand=operand, found=f"{axes!r}", allowed="0, the only axis of a launch grid")
 
 

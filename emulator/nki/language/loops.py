@@ -3,6 +3,8 @@
     for i in nl.affine_range(4): ...            # Python: four copies of the body
     nl.fori_loop(0, register, body)             # one structured loop; body(i) receives the induction register
     nl.while_loop(register, body)               # runs while the register is not zero; body returns the next condition
+    for i in nl.dynamic_range(register): ...    # older spellings of the two
+    while register: ...
 
 State that one iteration hands to the next lives in SBUF or HBM, since the body is recorded once.
 
@@ -15,33 +17,48 @@ import builtins
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from numbers import Integral
+from operator import index
 from typing import Any
 
 import trnlab.emulator.nki.isa as nisa
-from trnlab.emulator.errors import ArgumentError
+from trnlab.emulator.errors import ArgumentError, RuntimeValueError
 from trnlab.emulator.loops import LoopBody
 from trnlab.emulator.source import fail
 from trnlab.emulator.tensor import NkiTensor, VirtualRegister
 from trnlab.emulator.trace import current
 
 
+def _unrolled(subject: str, start: Any, stop: Any, step: Any) -> builtins.range:
+    first, last = (0, start) if stop is None else (start, stop)
+    for operand, value in (("start", first), ("stop", last), ("step", step)):
+        try:
+            index(value)  # a register says itself why it has no value
+        except RuntimeValueError:
+            raise
+        except TypeError:
+            fail(ArgumentError, subject, operand=operand, found=repr(value), allowed="a compile-time integer")
+    if not step:
+        fail(ArgumentError, subject, operand="step", found="0", allowed="a compile-time integer other than 0")
+    return builtins.range(first, last, step)
+
+
 def affine_range(start: int, stop: int | None = None, step: int = 1) -> builtins.range:
     """Python's `range`: the loop unrolls while the kernel is traced.
 
     Raises:
-        TraceError: a register as bound; `nl.fori_loop` takes those.
+        RuntimeValueError: a register as bound; `nl.fori_loop` takes those.  ArgumentError: no integer, or a step of 0.
     """
-    return builtins.range(start) if stop is None else builtins.range(start, stop, step)
+    return _unrolled("nl.affine_range", start, stop, step)
 
 
 def sequential_range(start: int, stop: int | None = None, step: int = 1) -> builtins.range:
     """Python's `range`; the same as `affine_range`."""
-    return affine_range(start, stop, step)
+    return _unrolled("nl.sequential_range", start, stop, step)
 
 
 def static_range(start: int, stop: int | None = None, step: int = 1) -> builtins.range:
     """Python's `range`; the same as `affine_range`."""
-    return affine_range(start, stop, step)
+    return _unrolled("nl.static_range", start, stop, step)
 
 
 def _bound(subject: str, operand: str, value: Any) -> int | NkiTensor:
@@ -50,6 +67,12 @@ def _bound(subject: str, operand: str, value: Any) -> int | NkiTensor:
     if not isinstance(value, Integral):
         fail(ArgumentError, subject, operand=operand, found=f"{value!r}", allowed="an integer or a register")
     return int(value)
+
+
+def _body(subject: str, body_fun: Any) -> Callable[[VirtualRegister], Any]:
+    if not callable(body_fun):
+        fail(ArgumentError, subject, operand="body_fun", found=repr(body_fun), allowed="a function of one register")
+    return body_fun  # type: ignore[no-any-return]
 
 
 def _for_loop(subject: str, lower: Any, upper: Any, step: Any) -> tuple[VirtualRegister, LoopBody]:
@@ -77,6 +100,7 @@ def dynamic_range(
     """
     lower, upper = (0, start) if stop is None else (start, stop)
     register, body = _for_loop("nl.dynamic_range", lower, upper, step)
+    register.frozen = True
     with current("nl.dynamic_range").loop(body):
         yield register
 
@@ -97,7 +121,7 @@ def fori_loop(
     """
     register, body = _for_loop("nl.fori_loop", lower, upper, step)
     with current("nl.fori_loop").loop(body):
-        result = body_fun(register)
+        result = _body("nl.fori_loop", body_fun)(register)
     if result is not None:
         allowed = "no value; state between iterations lives in SBUF or HBM"
         fail(
@@ -120,7 +144,7 @@ def while_loop(init: VirtualRegister, body_fun: Callable[[VirtualRegister], Any]
     condition = trace.register()
     nisa.register_move(condition, init)
     with trace.loop(LoopBody(kind="while", begin=0, register=condition.tensor)):
-        following = body_fun(condition)
+        following = _body("nl.while_loop", body_fun)(condition)
         if not isinstance(following, VirtualRegister):
             found = f"a body that returns {following!r}"
             fail(

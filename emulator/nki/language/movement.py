@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import trnlab.emulator.nki.isa as nisa
-from trnlab.emulator.dtypes import as_dtype, float32
+from trnlab.emulator.dtypes import float32
 from trnlab.emulator.errors import ShapeError
-from trnlab.emulator.memory import MemoryRegion
+from trnlab.emulator.memory import MemoryRegion, as_element, as_sizes
+from trnlab.emulator.nki.isa.convert import flag
 from trnlab.emulator.nki.language.operators import as_operator
-from trnlab.emulator.nki.language.tiles import new_tile, require_hbm, require_tensor, require_tile, spread
+from trnlab.emulator.nki.language.tiles import given, new_tile, require_hbm, require_tensor, require_tile, spread
 from trnlab.emulator.source import fail
 from trnlab.emulator.target import Feature
 from trnlab.emulator.tensor import DynamicSlice, NkiTensor
@@ -28,7 +29,7 @@ def ds(start: Any, size: int) -> DynamicSlice:
 def load(src: NkiTensor, dtype: Any = None) -> NkiTensor:
     """A new tile in SBUF with the values of a tensor in HBM; its first dimension becomes the partition dimension."""
     source = require_hbm("nl.load", "src", src)
-    tile = new_tile("nl.load", source.shape, dtype or source.dtype)
+    tile = new_tile("nl.load", source.shape, given(dtype, source.dtype))
     nisa.dma_copy(tile, source)
     return tile
 
@@ -52,13 +53,13 @@ def load_transpose2d(src: NkiTensor, dtype: Any = None) -> NkiTensor:
         return copy(transpose(load(source)), dtype)
     tile = new_tile(subject, source.shape[::-1], source.dtype)
     nisa.dma_transpose(tile, source)
-    return tile if dtype is None or tile.dtype == dtype else copy(tile, dtype)
+    return tile if tile.dtype == as_element(subject, given(dtype, tile.dtype)) else copy(tile, dtype)
 
 
 def copy(x: NkiTensor, dtype: Any = None) -> NkiTensor:
     """A new tile in SBUF with the values of a tile in SBUF or PSUM."""
     tile = require_tile("nl.copy", "x", x)
-    result = new_tile("nl.copy", tile.shape, dtype or tile.dtype)
+    result = new_tile("nl.copy", tile.shape, given(dtype, tile.dtype))
     nisa.tensor_copy(result, tile)
     return result
 
@@ -77,7 +78,7 @@ def transpose(x: NkiTensor, dtype: Any = None) -> NkiTensor:
     tile = require_tile("nl.transpose", "x", x)
     if tile.ndim != 2:
         fail(ShapeError, "nl.transpose", operand="x", found=tile.describe(), allowed="a 2-D tile")
-    if dtype is not None and tile.dtype != dtype:
+    if tile.dtype != as_element("nl.transpose", given(dtype, tile.dtype)):
         tile = copy(tile, dtype)
     return _transpose("nl.transpose", tile)
 
@@ -92,7 +93,7 @@ def matmul(x: NkiTensor, y: NkiTensor, transpose_x: bool = False) -> NkiTensor:
     for operand, tile in (("x", left), ("y", right)):
         if tile.ndim != 2:
             fail(ShapeError, "nl.matmul", operand=operand, found=tile.describe(), allowed="a 2-D tile")
-    stationary = left if transpose_x else copy(_transpose("nl.matmul", left))
+    stationary = left if flag("nl.matmul", "transpose_x", transpose_x) else copy(_transpose("nl.matmul", left))
     result = new_tile("nl.matmul", (stationary.shape[1], right.shape[1]), float32, MemoryRegion.psum)
     nisa.nc_matmul(result, stationary, right)
     return result
@@ -114,12 +115,12 @@ def broadcast_to(x: NkiTensor, shape: Sequence[int], dtype: Any = None) -> NkiTe
     """
     subject = "nl.broadcast_to"
     tile = require_tile(subject, "x", x)
-    sizes = tuple(int(n) for n in shape)
+    sizes = as_sizes(subject, shape)
     fits = len(sizes) == tile.ndim and all(have in (1, want) for have, want in zip(tile.shape, sizes, strict=True))
     if not fits:
         allowed = f"{tile.ndim} dimensions, each that of {tile.describe()} or repeated from 1"
         fail(ShapeError, subject, operand="shape", found=f"{sizes}", allowed=allowed)
-    element = tile.dtype if dtype is None else as_dtype(dtype)
+    element = as_element(subject, given(dtype, tile.dtype))
     free = (tile.shape[0], *sizes[1:])
     repeats_partition = sizes[0] != tile.shape[0]
     # DMA cannot read PSUM, and casts and free repeats are cheaper on one partition.

@@ -21,7 +21,7 @@ from typing import Any, TypeAlias
 
 import trnlab.emulator.nki.isa as nisa
 from trnlab.emulator.dtypes import float32
-from trnlab.emulator.nki.language.tiles import common_shape, is_number, new_tile, promote, require_tile, spread
+from trnlab.emulator.nki.language.tiles import common_shape, given, is_number, new_tile, promote, require_tile, spread
 from trnlab.emulator.tensor import NkiTensor
 
 Operator: TypeAlias = Callable[..., NkiTensor]
@@ -62,7 +62,7 @@ def combine(subject: str, op: Operator, x: Any, y: Any, dtype: Any) -> NkiTensor
 
 
 def _with_scalar(subject: str, op: Operator, tile: NkiTensor, scalar: Any, dtype: Any, *, swapped: bool) -> NkiTensor:
-    result = new_tile(subject, tile.shape, dtype or tile.dtype)
+    result = new_tile(subject, tile.shape, given(dtype, tile.dtype))
     nisa.tensor_scalar(result, tile, op, scalar, reverse0=swapped)
     return result
 
@@ -74,7 +74,7 @@ def _is_column(tile: NkiTensor, shape: tuple[int, ...]) -> bool:
 
 def _with_tile(subject: str, op: Operator, x: NkiTensor, y: NkiTensor, dtype: Any) -> NkiTensor:
     shape = common_shape(subject, x, y)
-    result = new_tile(subject, shape, dtype or promote(subject, x.dtype, y.dtype))
+    result = new_tile(subject, shape, given(dtype, promote(subject, x.dtype, y.dtype)))
     if _is_column(y, shape) and x.shape == shape:
         nisa.tensor_scalar(result, x, op, y.reshape((shape[0], 1)))
     elif _is_column(x, shape) and y.shape == shape:
@@ -142,7 +142,7 @@ rsqrt = _scalar_unary("rsqrt", "1 / sqrt(x) on the GpSimd Engine, which cannot r
 def reciprocal(x: Any, dtype: Any = None) -> NkiTensor:
     """1 / x, element by element, by nisa.reciprocal on the Vector Engine."""
     tile = require_tile("nl.reciprocal", "x", x)
-    result = new_tile("nl.reciprocal", tile.shape, dtype or tile.dtype)
+    result = new_tile("nl.reciprocal", tile.shape, given(dtype, tile.dtype))
     nisa.reciprocal(result, tile)
     return result
 
@@ -174,7 +174,7 @@ as_operator("logical_not", logical_not)
 
 def activate(subject: str, op: Operator, tile: NkiTensor, dtype: Any) -> NkiTensor:
     """op(tile) in a new tile, by nisa.activation on the Scalar Engine."""
-    result = new_tile(subject, tile.shape, dtype or tile.dtype)
+    result = new_tile(subject, tile.shape, given(dtype, tile.dtype))
     nisa.activation(result, op, tile)
     return result
 

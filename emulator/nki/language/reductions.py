@@ -16,8 +16,9 @@ from typing import Any
 import trnlab.emulator.nki.isa as nisa
 from trnlab.emulator.dtypes import float32
 from trnlab.emulator.errors import ArgumentError
+from trnlab.emulator.nki.isa.convert import flag
 from trnlab.emulator.nki.language import operators as op
-from trnlab.emulator.nki.language.tiles import new_tile, require_tile
+from trnlab.emulator.nki.language.tiles import given, new_tile, number, require_tile
 from trnlab.emulator.source import fail
 from trnlab.emulator.tensor import NkiTensor
 
@@ -60,8 +61,8 @@ def _reduce(subject: str, operator: op.Operator, tile: NkiTensor, axes: tuple[in
 def _reduction(subject: str, operator: op.Operator, x: Any, axis: Any, dtype: Any, keepdims: bool) -> NkiTensor:
     tile = require_tile(subject, "x", x)
     axes = free_axes(subject, tile, axis)
-    result = _reduce(subject, operator, tile, axes, dtype or tile.dtype)
-    return result if keepdims else result.reshape(_dropped(tile, axes))
+    result = _reduce(subject, operator, tile, axes, given(dtype, tile.dtype))
+    return result if flag(subject, "keepdims", keepdims) else result.reshape(_dropped(tile, axes))
 
 
 def sum(x: Any, axis: Axes, dtype: Any = None, keepdims: bool = False) -> NkiTensor:
@@ -104,8 +105,8 @@ def mean(x: Any, axis: Axes, dtype: Any = None, keepdims: bool = False) -> NkiTe
     """Arithmetic mean along the axes: the float32 sum times 1/n."""
     tile = require_tile("nl.mean", "x", x)
     axes = free_axes("nl.mean", tile, axis)
-    result = _mean("nl.mean", tile, axes, dtype or tile.dtype)
-    return result if keepdims else result.reshape(_dropped(tile, axes))
+    result = _mean("nl.mean", tile, axes, given(dtype, tile.dtype))
+    return result if flag("nl.mean", "keepdims", keepdims) else result.reshape(_dropped(tile, axes))
 
 
 def var(x: Any, axis: Axes, dtype: Any = None, keepdims: bool = False) -> NkiTensor:
@@ -116,7 +117,7 @@ def var(x: Any, axis: Axes, dtype: Any = None, keepdims: bool = False) -> NkiTen
     tile = require_tile("nl.var", "x", x)
     axes = free_axes("nl.var", tile, axis)
     deviation = op.subtract(tile, _mean("nl.var", tile, axes, float32), dtype=float32)
-    return _mean("nl.var", op.multiply(deviation, deviation), axes, dtype or tile.dtype)
+    return _mean("nl.var", op.multiply(deviation, deviation), axes, given(dtype, tile.dtype))
 
 
 def softmax(x: Any, axis: Axes = -1, dtype: Any = None) -> NkiTensor:
@@ -129,7 +130,7 @@ def softmax(x: Any, axis: Axes = -1, dtype: Any = None) -> NkiTensor:
     largest = _reduce("nl.softmax", op.maximum, tile, axes, float32)
     powers = op.exp(op.subtract(tile, largest, dtype=float32))
     inverse = op.reciprocal(_reduce("nl.softmax", op.add, powers, axes, float32))
-    return op.multiply(powers, inverse, dtype=dtype or tile.dtype)
+    return op.multiply(powers, inverse, dtype=given(dtype, tile.dtype))
 
 
 def rms_norm(
@@ -145,8 +146,11 @@ def rms_norm(
     tile = require_tile("nl.rms_norm", "x", x)
     weight = require_tile("nl.rms_norm", "w", w)
     axes = free_axes("nl.rms_norm", tile, axis)
-    inner = compute_dtype or float32
+    inner = given(compute_dtype, float32)
     squares = op.multiply(tile, tile, dtype=inner)
     total = _reduce("nl.rms_norm", op.add, squares, axes, inner)
-    inverse = op.rsqrt(op.scale_shift("nl.rms_norm", total, op.multiply, 1.0 / n, op.add, epsilon))
-    return op.multiply(op.multiply(tile, inverse, dtype=inner), weight, dtype=dtype or tile.dtype)
+    count, shift = number("nl.rms_norm", "n", n), number("nl.rms_norm", "epsilon", epsilon)
+    if count <= 0:
+        fail(ArgumentError, "nl.rms_norm", operand="n", found=repr(n), allowed="the number of values, at least 1")
+    inverse = op.rsqrt(op.scale_shift("nl.rms_norm", total, op.multiply, 1.0 / count, op.add, shift))
+    return op.multiply(op.multiply(tile, inverse, dtype=inner), weight, dtype=given(dtype, tile.dtype))

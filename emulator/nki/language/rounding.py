@@ -6,13 +6,15 @@ nl.divide, nl.mod and nl.fmod as unsupported by its compiler, since the hardware
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, Final
 
 import trnlab.emulator.nki.isa as nisa
 from trnlab.emulator.dtypes import float32, int32
+from trnlab.emulator.memory import as_element
 from trnlab.emulator.nki.language import operators as op
-from trnlab.emulator.nki.language.tiles import is_number, new_tile, promote, require_tile
+from trnlab.emulator.nki.language.tiles import given, is_number, new_tile, promote, require_tile
 from trnlab.emulator.tensor import NkiTensor
 
 _INTEGRAL_FROM: Final = 2.0**23
@@ -21,7 +23,7 @@ _INTEGRAL_FROM: Final = 2.0**23
 
 def _cast(subject: str, tile: NkiTensor, dtype: Any) -> NkiTensor:
     """The tile itself, or its copy in the dtype."""
-    if tile.dtype == dtype:
+    if tile.dtype == as_element(subject, dtype):
         return tile
     result = new_tile(subject, tile.shape, dtype)
     nisa.tensor_copy(result, tile)
@@ -64,10 +66,10 @@ def _rounding(subject: str, x: Any, dtype: Any, rounding: Callable[[str, NkiTens
     """The rounding of a tile; integers, which have no fraction, are copied."""
     tile = require_tile(subject, "x", x)
     if tile.dtype.is_integer:
-        result = new_tile(subject, tile.shape, dtype or tile.dtype)
+        result = new_tile(subject, tile.shape, given(dtype, tile.dtype))
         nisa.tensor_copy(result, tile)
         return result
-    return _cast(subject, rounding(subject, tile), dtype or tile.dtype)
+    return _cast(subject, rounding(subject, tile), given(dtype, tile.dtype))
 
 
 def floor(x: Any, dtype: Any = None) -> NkiTensor:
@@ -106,10 +108,11 @@ def divide(x: Any, y: Any, dtype: Any = None) -> NkiTensor:
     """
     subject = "nl.divide"
     if is_number(y):
-        return op.combine(subject, op.multiply, x, 1.0 / float(y), dtype)
+        inverse = 1.0 / float(y) if y else math.copysign(math.inf, y)
+        return op.combine(subject, op.multiply, x, inverse, dtype)
     divisor = require_tile(subject, "y", y)
     like = divisor.dtype if is_number(x) else promote(subject, require_tile(subject, "x", x).dtype, divisor.dtype)
-    return op.combine(subject, op.multiply, x, op.reciprocal(divisor, dtype=float32), dtype or like)
+    return op.combine(subject, op.multiply, x, op.reciprocal(divisor, dtype=float32), given(dtype, like))
 
 
 def _remainder(subject: str, x: NkiTensor, y: Any) -> NkiTensor:
@@ -141,7 +144,7 @@ def mod(x: Any, y: Any, dtype: Any = None) -> NkiTensor:
     """
     subject = "nl.mod"
     tile = _as_tile(subject, x, y)
-    return _cast(subject, _remainder(subject, tile, y), dtype or _result_dtype(subject, x, y))
+    return _cast(subject, _remainder(subject, tile, y), given(dtype, _result_dtype(subject, x, y)))
 
 
 def fmod(x: Any, y: Any, dtype: Any = None) -> NkiTensor:
@@ -154,7 +157,7 @@ def fmod(x: Any, y: Any, dtype: Any = None) -> NkiTensor:
     divisor = abs(float(y)) if is_number(y) else op.abs(require_tile(subject, "y", y), dtype=float32)
     unsigned = _remainder(subject, op.abs(tile, dtype=float32), divisor)
     signed = op.multiply(unsigned, op.sign(tile, dtype=float32))
-    return _cast(subject, signed, dtype or _result_dtype(subject, x, y))
+    return _cast(subject, signed, given(dtype, _result_dtype(subject, x, y)))
 
 
 def _result_dtype(subject: str, x: Any, y: Any) -> Any:

@@ -21,6 +21,23 @@ def is_number(value: Any) -> bool:
     return isinstance(value, (Real, np.generic)) or (isinstance(value, np.ndarray) and value.ndim == 0)
 
 
+def given(value: Any, default: Any) -> Any:
+    """The argument, or the default where it is None."""
+    return default if value is None else value
+
+
+def number(subject: str, operand: str, value: Any) -> float:
+    """The value, which must be a compile-time number.
+
+    Raises:
+        ArgumentError: it is something else.
+    """
+    if not is_number(value):
+        allowed = "a compile-time number"
+        fail(ArgumentError, subject, operand=operand, found=f"{type(value).__name__} {value!r}", allowed=allowed)
+    return float(value)
+
+
 def require_tensor(subject: str, operand: str, value: Any) -> NkiTensor:
     """The value, which must be a tensor of any memory.
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 import trnlab.emulator.nki.isa as nisa
 from trnlab.emulator.dtypes import float32, int32
 from trnlab.emulator.nki.language import operators as op
-from trnlab.emulator.nki.language.tiles import new_tile, require_tile
+from trnlab.emulator.nki.language.tiles import given, new_tile, require_tile
 from trnlab.emulator.tensor import NkiTensor
 
 
@@ -75,7 +75,7 @@ def sin(x: Any, dtype: Any = None) -> NkiTensor:
     Source: NKI reference, ISA common fields: nl.sin reduces its range, the activation does not.
     """
     tile = require_tile("nl.sin", "x", x)
-    return _sine("nl.sin", tile, dtype or tile.dtype)
+    return _sine("nl.sin", tile, given(dtype, tile.dtype))
 
 
 def cos(x: Any, dtype: Any = None) -> NkiTensor:
@@ -84,7 +84,7 @@ def cos(x: Any, dtype: Any = None) -> NkiTensor:
     Composition: as `sin`, with the nearest odd multiple of pi/2. Bounds as in `sin`.
     """
     tile = require_tile("nl.cos", "x", x)
-    return _cosine("nl.cos", tile, dtype or tile.dtype)
+    return _cosine("nl.cos", tile, given(dtype, tile.dtype))
 
 
 def tan(x: Any, dtype: Any = None) -> NkiTensor:
@@ -95,7 +95,7 @@ def tan(x: Any, dtype: Any = None) -> NkiTensor:
     """
     tile = require_tile("nl.tan", "x", x)
     inverse = op.reciprocal(_cosine("nl.tan", tile, float32))
-    return op.multiply(_sine("nl.tan", tile, float32), inverse, dtype=dtype or tile.dtype)
+    return op.multiply(_sine("nl.tan", tile, float32), inverse, dtype=given(dtype, tile.dtype))
 
 
 def arctan(x: Any, dtype: Any = None) -> NkiTensor:
@@ -110,7 +110,7 @@ def arctan(x: Any, dtype: Any = None) -> NkiTensor:
     inner = op.activate(subject, arctan, op.minimum(magnitude, op.reciprocal(magnitude)), float32)
     mirror = op.scale_shift(subject, inner, op.multiply, -2.0, op.add, math.pi / 2)
     unsigned = op.add(inner, op.multiply(mirror, op.greater(magnitude, 1.0)))
-    return op.multiply(unsigned, op.sign(tile, dtype=float32), dtype=dtype or tile.dtype)
+    return op.multiply(unsigned, op.sign(tile, dtype=float32), dtype=given(dtype, tile.dtype))
 
 
 op.as_operator("sin", sin)

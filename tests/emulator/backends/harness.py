@@ -10,6 +10,11 @@ import numpy as np
 import trnlab.emulator.nki.isa as nisa
 import trnlab.emulator.nki.language as nl
 from trnlab.emulator import launch
+from trnlab.emulator.backends.layout import Plan, plan_layout
+from trnlab.emulator.backends.renaming import rename
+from trnlab.emulator.fold import fold
+from trnlab.emulator.nest import Block
+from trnlab.emulator.repeats import Repeat
 
 
 def bits(array: Any) -> np.ndarray:
@@ -49,3 +54,37 @@ def store(tile: Any, dtype: Any = None) -> Any:
     out = nl.ndarray(tile.shape, dtype=tile.dtype if dtype is None else dtype, buffer=nl.shared_hbm)
     nisa.dma_copy(out, tile)
     return out
+
+
+# -- what becomes of a kernel's loops ---------------------------------------------------------------------------------
+
+
+def planned(kernel: Any, *args: Any, **kwargs: Any) -> Plan:
+    """The plan by which the compiled back end runs a kernel."""
+    return plan_layout(fold(rename(launch.trace(kernel, *args, **kwargs)).program))
+
+
+def loops_of(plan: Plan) -> dict[Block, int]:
+    """The repeats of a plan in program order, outer before inner, and how many of their iterations run at a time."""
+    found: dict[Block, int] = {}
+
+    def visit(block: Block) -> None:
+        for item in block.items:
+            if isinstance(item, Block):
+                if isinstance(item.loop, Repeat):
+                    found[item] = plan.counts[item]
+                visit(item)
+
+    visit(plan.storage.top)
+    return found
+
+
+def same_bits_rolled(kernel: Any, *args: Any, merged: bool | None = None, **kwargs: Any) -> Any:
+    """`same_bits` of a kernel whose loops are found again.
+
+    merged: whether some of them run several iterations at a time; None where that is not the point
+    """
+    counts = loops_of(planned(kernel, *args, **kwargs))
+    assert counts
+    assert merged is None or merged == any(count > 1 for count in counts.values())
+    return same_bits(kernel, *args, **kwargs)

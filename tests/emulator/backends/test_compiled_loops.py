@@ -14,7 +14,7 @@ import trnlab.emulator.nki.isa as nisa
 import trnlab.emulator.nki.language as nl
 from tests.emulator.backends.harness import load, normal, same_bits, store
 from trnlab.emulator import errors, launch
-from trnlab.emulator.backends import flat
+from trnlab.emulator.backends import rolled
 
 
 @nki.jit
@@ -140,7 +140,7 @@ def test_nested_loops_with_steps_and_a_while_loop() -> None:
     [(0, 5, 1), (5, 0, 1), (-7, 8, 3), (5, -6, -2), (-(2**31), 2**31 - 1, 2**30), (2**31 - 1, -(2**31), -(2**30))],
 )
 def test_trip_counts_are_those_of_range(lower: int, upper: int, step: int) -> None:
-    assert int(flat.trip_count(jnp.int32(lower), jnp.int32(upper), step)) == len(range(lower, upper, step))
+    assert int(rolled.trip_count(jnp.int32(lower), jnp.int32(upper), step)) == len(range(lower, upper, step))
 
 
 def test_prints_come_in_program_order_in_both_modes() -> None:

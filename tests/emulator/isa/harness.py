@@ -53,7 +53,18 @@ def store(tile: NkiTensor) -> NkiTensor:
 
 def run(kernel: Callable[..., Any], *arguments: Any, target: str = "trn3") -> Any:
     """The kernel's results on the reference executor."""
-    return launch.run(kernel, *arguments, target=target).outputs
+    return launch.run(kernel, *arguments, target=target, mode="reference").outputs
+
+
+def run_both(kernel: Callable[..., Any], *arguments: Any, target: str = "trn3") -> Any:
+    """The kernel's results on the reference executor, which the compiled program has to repeat bit for bit."""
+    expected, found = (
+        launch.run(kernel, *arguments, target=target, mode=mode).outputs for mode in ("reference", "compiled")
+    )
+    pairs = zip(expected, found, strict=True) if isinstance(expected, tuple) else [(expected, found)]
+    for one, other in pairs:
+        np.testing.assert_array_equal(words(np.asarray(one)), words(np.asarray(other)))
+    return expected
 
 
 def accepted(build: Build, target: str = "trn3") -> Program:

@@ -6,7 +6,19 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from tests.emulator.isa.harness import accepted, hbm, load, psum, random_bits, rejected, run, sbuf, store, words
+from tests.emulator.isa.harness import (
+    accepted,
+    hbm,
+    load,
+    psum,
+    random_bits,
+    rejected,
+    run,
+    run_both,
+    sbuf,
+    store,
+    words,
+)
 from trnlab.emulator import launch
 from trnlab.emulator.errors import (
     ArgumentError,
@@ -107,7 +119,7 @@ def test_rows_out_of_bounds_are_an_error_or_skipped():
         nisa.dma_copy(tile, x.ap([[3, 2], [1, 3]], vector_offset=load(rows)), oob_mode=mode)
         return store(tile)
 
-    assert (run(kernel, data, rows, nisa.oob_mode.skip) == [[1, 1, 1], [7, 7, 7]]).all()
+    assert (run_both(kernel, data, rows, nisa.oob_mode.skip) == [[1, 1, 1], [7, 7, 7]]).all()
     with pytest.raises(BoundsError, match="run-time index 4; allowed: 0 to 3"):
         run(kernel, data, rows, nisa.oob_mode.error)
 
@@ -217,6 +229,14 @@ def test_copy_taken_at_the_limit(build, target):
             "dge_mode",
             "none with a scalar offset in src",
             "or hwdge",
+            "trn2",
+        ),
+        (
+            DtypeError,
+            copy(lambda: sbuf((8, 8), nl.bfloat16), dge_mode=MODE.hwdge),
+            "src",
+            "float32 to bfloat16 with hwdge",
+            "equal dtypes with hwdge",
             "trn2",
         ),
         (

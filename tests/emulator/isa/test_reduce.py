@@ -270,7 +270,7 @@ def test_registers_belong_to_lanes_and_to_the_instructions_that_use_them(run):
         [(64, (64, 1))],
         [],
     ]
-    assert states[0][0].signature.access == "update"
+    assert [used[0].signature.access for used in states[:4]] == ["write", "write", "update", "update"]
 
 
 def test_tensor_scalar_reduce_reduces_maximum_under_either_name(run):

@@ -14,7 +14,10 @@ from trnlab.emulator import run
 
 @pytest.fixture
 def on_chip() -> Callable[..., Any]:
-    """`on_chip(f, *arrays)`: load each array into SBUF, call f on the tiles, store its result and return it."""
+    """`on_chip(f, *arrays)`: load each array into SBUF, call f on the tiles, store its result and return it.
+
+    In reference mode: what the instructions mean when compiled is the business of their own tests.
+    """
 
     def call(function: Callable[..., Any], *arrays: np.ndarray[Any, Any], target: str = "trn3") -> Any:
         def kernel(*inputs: Any) -> Any:
@@ -23,6 +26,6 @@ def on_chip() -> Callable[..., Any]:
             nl.store(out, result if nl.is_sbuf(result.buffer) else nl.copy(result))
             return out
 
-        return run(kernel, *arrays, target=target).outputs
+        return run(kernel, *arrays, target=target, mode="reference").outputs
 
     return call

@@ -1,4 +1,4 @@
-"""Rounding, trigonometry and selection: the compositions are as exact as their docstrings say."""
+"""Rounding, trigonometry, division and selection: the compositions are as exact as their docstrings say."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 import trnlab.emulator.nki.language as nl
-from trnlab.emulator import ArgumentError, ShapeError, run, trace
+from tests.emulator.reference import run
+from trnlab.emulator import ArgumentError, DtypeError, ShapeError, trace
 
 ROUNDINGS = {"floor": np.floor, "ceil": np.ceil, "trunc": np.trunc}
 
@@ -151,6 +152,33 @@ def test_where_needs_a_condition_tile_of_the_right_shape(on_chip):
         on_chip(lambda t: nl.where(1.0, t, t), x)
     with pytest.raises(ShapeError):
         on_chip(lambda t: nl.where(t, t[:, 0:3], t), x)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, ml_dtypes.bfloat16, np.int8, np.uint16])
+def test_gather_flattened_takes_along_the_free_dimensions(on_chip, dtype):
+    rng = np.random.default_rng(3)
+    data = rng.integers(0, 100, (32, 4, 16)).astype(dtype)
+    indices = rng.integers(0, 64, (32, 5, 2)).astype(np.uint32)
+    expected = np.take_along_axis(data.reshape(32, 64), indices.reshape(32, 10).astype(int), axis=1).reshape(32, 5, 2)
+    np.testing.assert_array_equal(on_chip(nl.gather_flattened, data, indices), expected)
+    wide = on_chip(lambda d, i: nl.gather_flattened(data=d, indices=i, axis=0, dtype=nl.float32), data, indices)
+    assert wide.dtype == np.float32
+    np.testing.assert_array_equal(wide, expected.astype(np.float32))
+
+
+def test_gather_flattened_has_one_axis(on_chip):
+    data, indices = np.zeros((4, 8), np.float32), np.zeros((4, 2), np.uint32)
+    for axis in (1, -1, "a", None):
+        with pytest.raises(ArgumentError, match="axis"):
+            on_chip(lambda d, i, axis=axis: nl.gather_flattened(d, i, axis=axis), data, indices)
+    with pytest.raises(DtypeError):
+        on_chip(nl.gather_flattened, data, indices.astype(np.int32))
+
+
+def test_division_by_the_number_zero(on_chip):
+    x = np.array([[1.0, -2.0, 0.0]], np.float32)
+    np.testing.assert_array_equal(on_chip(lambda t: nl.divide(t, 0), x), [[np.inf, -np.inf, np.nan]])
+    np.testing.assert_array_equal(on_chip(lambda t: nl.divide(t, -0.0), x), [[-np.inf, np.inf, np.nan]])
 
 
 def test_compositions_are_ordinary_instructions():

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import trnlab.emulator.nki.language as nl
-from trnlab.emulator import TARGETS, ArgumentError, TraceError, run
+from tests.emulator.reference import run
+from trnlab.emulator import TARGETS, ArgumentError, TraceError
 
 COMMON = {
     "pmax": 128,

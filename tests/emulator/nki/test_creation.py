@@ -102,6 +102,21 @@ def test_shared_constant(constant):
     assert data == constant.tobytes()
 
 
+@pytest.mark.parametrize("name", ["float8_e4m3fn_x4", "float4_e2m1fn_x4"])
+def test_shared_constant_of_packed_words(name):
+    dtype = getattr(nl, name)
+    words = np.arange(24, dtype=dtype.storage).reshape(4, 6)
+    seen = []
+
+    def kernel():
+        tensor = nl.shared_constant(words.view(dtype))
+        seen.append(tensor.dtype)
+        return tensor
+
+    np.testing.assert_array_equal(run(returned(kernel)).outputs, words)
+    assert seen == [dtype]
+
+
 def test_shared_constant_from_a_file(tmp_path):
     array = np.random.default_rng(0).standard_normal((4, 5)).astype(np.float32)
     np.save(tmp_path / "weights.npy", array)
@@ -136,6 +151,12 @@ def test_identity_matrix_into_a_given_tile():
         (lambda: nl.ndarray((4, 4), nl.float32, buffer="l2"), ArgumentError, "'l2'"),
         (lambda: nl.ndarray((4, 4), nl.float32, buffer=nl.MemoryRegion.register), ArgumentError, "register"),
         (lambda: nl.ndarray((4, 4), nl.float32, address=(0, 2)), ArgumentError, "multiple of 4 bytes"),
+        (lambda: nl.ndarray((4, 4), nl.float32, address=(0, "a")), ArgumentError, "two compile-time integers"),
+        (lambda: nl.ndarray((4, 4), nl.float32, address=3), ArgumentError, "two compile-time integers"),
+        (lambda: nl.ndarray((4, 4), nl.float32, buffer=["sbuf"]), ArgumentError, "buffer"),
+        (lambda: nl.ndarray((4, 4), nl.float32, name=3), ArgumentError, "name: found 3"),
+        (lambda: nl.shared_constant("no such file.npy"), ArgumentError, "no such file.npy"),
+        (lambda: nl.shared_identity_matrix(4, dst="a"), ArgumentError, "dst"),
         (lambda: nl.full((4, 4), 2.5, nl.int32), ArgumentError, "integer"),
         (lambda: nl.zeros_like([1]), ArgumentError, "nl.zeros_like: x"),
         (lambda: nl.shared_constant(3), ArgumentError, "nl.shared_constant"),
@@ -147,6 +168,16 @@ def test_identity_matrix_into_a_given_tile():
 def test_what_does_not_fit_says_so(make, error, message):
     with pytest.raises(error, match=message):
         run(returned(make))
+
+
+def test_none_is_no_name():
+    def make():
+        first, second = nl.ndarray((4, 4), nl.float32, name=None), nl.ndarray((4, 4), nl.float32, name="")
+        assert first.name != second.name
+        nl.store(out := nl.ndarray((4, 4), nl.float32, buffer=nl.shared_hbm), nl.full((4, 4), 1.0, nl.float32))
+        return out
+
+    run(make)
 
 
 def test_outside_a_kernel():

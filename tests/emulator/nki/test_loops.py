@@ -9,7 +9,8 @@ import pytest
 
 import trnlab.emulator.nki.isa as nisa
 import trnlab.emulator.nki.language as nl
-from trnlab.emulator import ArgumentError, BoundsError, TraceError, run, trace
+from tests.emulator.reference import run
+from trnlab.emulator import ArgumentError, BoundsError, TraceError, trace
 
 
 def register_of(source):
@@ -147,6 +148,17 @@ def test_bounds_are_read_when_the_loop_is_entered_and_writes_to_the_index_change
     assert run(kernel, count(4)).outputs[0, 0] == 4
 
 
+@pytest.mark.parametrize("write", [lambda i, t: nisa.register_move(i, 3), nisa.register_load])
+def test_the_index_of_dynamic_range_is_read_only(write):
+    def kernel(n):
+        tile = nl.load(n)
+        for i in nl.dynamic_range(register_of(n)):
+            write(i, tile)
+
+    with pytest.raises(ArgumentError, match=r"dst: .*the index of nl\.dynamic_range"):
+        run(kernel, count(4))
+
+
 def test_run_time_index_out_of_bounds():
     data = np.ones((1, 4), np.float32)
     with pytest.raises(BoundsError, match="run-time index 4"):
@@ -254,11 +266,6 @@ def condition(register, tile):
         pass
 
 
-def loop_condition(register, tile):
-    while register:
-        pass
-
-
 def python_range(register, tile):
     for _ in range(register):
         pass
@@ -277,7 +284,6 @@ def python_int(register, tile):
     ("body", "text"),
     [
         (condition, "if register"),
-        (loop_condition, "while register"),
         (python_range, "in range(register)"),
         (unrolled_range, "affine_range(register)"),
         (python_int, "int(register)"),
@@ -300,6 +306,8 @@ def test_registers_have_no_value_for_python(body, text):
         (lambda r, t: nl.fori_loop(0, r, lambda i: i), "body_fun: found a body that returns"),
         (lambda r, t: nl.while_loop(1, lambda i: i), "init: found 1"),
         (lambda r, t: nl.while_loop(r, lambda i: None), "body_fun: found a body that returns None"),
+        (lambda r, t: nl.while_loop(r, 3), "body_fun: found 3"),
+        (lambda r, t: nl.fori_loop(0, r, "body"), "body_fun: found 'body'"),
     ],
 )
 def test_arguments_of_loops(body, message):
@@ -322,6 +330,22 @@ def test_unrolled_ranges_are_python_ranges(name):
     assert list(function(1, 4)) == [1, 2, 3]
     assert list(function(1, 8, 3)) == [1, 4, 7]
     assert list(function(5, 0, -2)) == [5, 3, 1]
+
+
+@pytest.mark.parametrize("name", ["affine_range", "sequential_range", "static_range"])
+def test_arguments_of_unrolled_ranges(name):
+    function = getattr(nl, name)
+    assert list(function(5, step=2)) == [0, 2, 4]  # one bound is the stop
+    assert list(function(np.int32(2), np.int64(4))) == [2, 3]
+    for arguments, message in (
+        (("a",), "stop: found 'a'"),
+        ((0, 2.0), "stop: found 2.0"),
+        ((None, 4), "start: found None"),
+        ((0, 4, 0), "step: found 0"),
+        ((0, 4, 0.5), "step: found 0.5"),
+    ):
+        with pytest.raises(ArgumentError, match=rf"nl\.{name}: {message}"):
+            function(*arguments)
 
 
 # --------------------------------------------------------------------------------------------------------- no_reorder

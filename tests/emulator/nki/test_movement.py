@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 import trnlab.emulator.nki.language as nl
-from trnlab.emulator import ArgumentError, BoundsError, BufferError, KernelError, ShapeError, run, trace
+from tests.emulator.reference import run
+from trnlab.emulator import ArgumentError, BoundsError, BufferError, KernelError, ShapeError, trace
 
 
 def normal(seed, shape):

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import trnlab.emulator.nki.language as nl
-from trnlab.emulator import DtypeError, GenerationError, KernelError, ShapeError, run, trace
+from tests.emulator.reference import run
+from trnlab.emulator import DtypeError, GenerationError, KernelError, ShapeError, trace
 from trnlab.emulator.numerics.activations import ACTIVATIONS
 from trnlab.emulator.numerics.elementwise import ALU_OPS
 

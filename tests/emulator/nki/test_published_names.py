@@ -7,15 +7,16 @@ import importlib
 import inspect
 import pickle
 import typing
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
 
 import trnlab.emulator.nki as nki
 import trnlab.emulator.nki.language as nl
-from trnlab.emulator import DTYPES, NotYetSupportedError, run
+from tests.emulator.reference import run
+from trnlab.emulator import DTYPES, DtypeError, NotYetSupportedError, UnknownNameError, UsageError
 from trnlab.emulator.nki import collectives
+from trnlab.emulator.nki.older import REMOVED_NAMES
 
 # Signature, then the functions that have it.
 SIGNATURES = {
@@ -107,7 +108,6 @@ COLLECTIVES = {
     "collective_permute_implicit_current_processing_rank_id": "iteration_id, replica_group, channel_id=0, name=None",
     "rank_id": "name=None",
 }
-NOT_YET = ("rand", "random_seed", "dropout", "gather_flattened")
 
 
 def rendered(function):
@@ -163,19 +163,82 @@ def test_nothing_else_is_public():
 # ------------------------------------------------------------------------------------------------------- not yet there
 
 
-@pytest.mark.parametrize(
-    "name", [*(f"language.{name}" for name in NOT_YET), *(f"collectives.{n}" for n in COLLECTIVES)]
-)
+@pytest.mark.parametrize("name", COLLECTIVES)
 def test_what_is_not_there_yet_says_so(name):
-    module, _, leaf = name.partition(".")
-    function = getattr(getattr(nki, module), leaf)
+    function = getattr(collectives, name)
     parameters = inspect.signature(function).parameters.values()
     arguments = [0 for parameter in parameters if parameter.default is inspect.Parameter.empty]
-    with pytest.raises(NotYetSupportedError, match=rf"{leaf}: found a call") as caught:
+    with pytest.raises(NotYetSupportedError, match=rf"{name}: found a call") as caught:
         function(*arguments)
     assert caught.value.violation.location.file == __file__
     with pytest.raises(TypeError, match="unexpected keyword argument"):
         function(*arguments, unheard_of=1)
+
+
+# ------------------------------------------------------------------------------------------------------ names and calls
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "text"),
+    [
+        (nki, "jitt", "did you mean jit?"),
+        (nl, "multipy", "did you mean multiply?"),
+        (nki.isa, "tensor_scaler", "did you mean tensor_scalar?"),
+        (collectives, "all_reduc", "did you mean all_reduce?"),
+        (nl, "qqqq", "dir(nki.language)"),
+        # Names of NKI 0.1 and 0.2, and what the migration guides put in their place.
+        (nl, "mgrid", "nl.ds"),
+        (nl, "arange", "NkiTensor.ap"),
+        (nl, "par_dim", "first dimension"),
+        (nl, "static_cast", "nl.copy"),
+        (nki, "simulate_kernel", "nki.simulate"),
+        (nki, "benchmark", "timeline"),
+        (nki.isa, "tensor_copy_dynamic_src", "scalar_offset"),
+    ],
+)
+def test_unknown_names_say_what_to_use(module, name, text):
+    with pytest.raises(UnknownNameError) as caught:
+        getattr(module, name)
+    assert text in str(caught.value)
+    assert caught.value.violation.location.file == __file__
+    assert not hasattr(module, name)  # it is an AttributeError
+
+
+def test_names_that_are_there_are_not_called_removed():
+    for module, names in REMOVED_NAMES.items():
+        public = importlib.import_module(f"trnlab.emulator.{module}")
+        assert not [name for name in names if name in vars(public)]
+
+
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        (lambda: nl.add(1), r"nl\.add: found missing a required argument: 'y'"),
+        (lambda: nl.ndarray((4, 4), dtyp=nl.float32), r"nl\.ndarray: .*'dtyp'.*did you mean dtype\?"),
+        (lambda: nki.isa.tensor_copy(1, 2, mask=3), r"nisa\.tensor_copy: .*'mask'.*slices"),
+        (lambda: nki.isa.dma_copy(1, 2, dst_rmw_op=3), r"nisa\.dma_copy: .*dma_compute"),
+        (nki.simulate, r"nki\.simulate: .*missing a required argument: 'kernel'"),
+        (lambda: nl.load_transpose2d(1, 2, 3), "too many positional arguments"),
+    ],
+)
+def test_calls_that_do_not_fit_a_signature(call, text):
+    with pytest.raises(UsageError, match=text):
+        call()
+
+
+def test_the_dtype_that_older_kernels_repeat_is_the_destination_s():
+    def kernel(x):
+        out = nl.ndarray(x.shape, nl.float32, buffer=nl.shared_hbm)
+        tile, wide = nl.load(x), nl.ndarray(x.shape, nl.float32)
+        nki.isa.tensor_copy(dst=wide, src=tile, dtype=nl.bfloat16)
+        nki.isa.scalar_tensor_tensor(wide, tile, nl.multiply, 3.0, nl.add, wide, dtype=nl.float32)
+        nl.store(out, wide)
+        return out
+
+    x = np.full((4, 8), 1 + 2.0**-20, np.float32)
+    np.testing.assert_array_equal(run(kernel, x).outputs, np.float32(4) * x)
+    with pytest.raises(DtypeError):
+        run(lambda x: nki.isa.tensor_copy(nl.load(x), nl.load(x), dtype="float12"), x)
 
 
 # -------------------------------------------------------------------------------------------------------- as a package
@@ -198,18 +261,6 @@ def test_annotations():
     assert hints["x"].__args__ == (128, 512)
     assert issubclass(hints["y"], nki.typing.tensor)
     assert hints["dtype"] is nki.dtype
-
-
-def test_nki_object_carries_configuration():
-    @dataclass
-    class Tiling(nl.NKIObject):
-        rows: int
-        columns: int = 512
-
-    plain = nl.NKIObject(rows=4)
-    plain.columns = 8
-    assert (plain.rows, plain.columns) == (4, 8)
-    assert Tiling(128) == Tiling(rows=128, columns=512)
 
 
 def test_replica_groups_are_data():

@@ -152,6 +152,17 @@ def test_division_by_a_broadcast_operand_is_a_division(shape: tuple[int, int]) -
     )
 
 
+@pytest.mark.parametrize("name", ["divide", "power"])
+def test_a_scalar_operand_means_the_same_under_vmap(name: str) -> None:
+    """The second operand stays unmapped: XLA would divide by a broadcast scalar by multiplying."""
+    a = np.exp(np.random.default_rng(8).standard_normal((3, 64, 17), np.float32))
+    function = ALU_OPS[name].function
+    for scalar in map(np.float32, (7, 3, 0.3)):
+        mapped = jax.jit(jax.vmap(function, in_axes=(0, None)))(a, scalar)
+        for item, alone in zip(mapped, a, strict=True):
+            np.testing.assert_array_equal(bits(item), bits(jax.jit(function)(alone, scalar)))
+
+
 def test_power_of_constant_exponents_is_within_an_ulp() -> None:
     x = np.exp(np.random.default_rng(6).uniform(-20, 20, 2**14)).astype(np.float32)
     for exponent in (2.0, 0.5, -1.0, 3.0, -0.5, 2.7, 0.0, 1.0):

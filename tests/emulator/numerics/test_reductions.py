@@ -53,6 +53,14 @@ def test_the_order_of_a_reduction_is_defined(name: str, count: int) -> None:
     np.testing.assert_array_equal(np.asarray(larger(x)), np.asarray(jax.jit(jnp.exp)(-expected)))
 
 
+@pytest.mark.parametrize("count", [3, 17, 300])
+def test_the_mean_is_a_division_under_vmap_too(count: int) -> None:
+    x = np.random.default_rng(count).standard_normal((3, 64, count), np.float32)
+    mapped = np.asarray(jax.jit(jax.vmap(REDUCTIONS["average"]))(x))
+    for item, alone in zip(mapped, x, strict=True):
+        np.testing.assert_array_equal(item, halves(alone, np.add) / np.float32(count))
+
+
 def test_sums_stay_within_their_bound() -> None:
     """gamma_9 sum |x| for 300 elements; the mean divides once more."""
     x = rows()
