@@ -3,9 +3,9 @@
     fold(program).flat == program
 
 Tracing unrolls every loop that is not dynamic, so a kernel of ten lines becomes thousands of instructions. Folding
-finds what repeats (see `fold_search`) and keeps one iteration of it, with the steps by which its rows advance (see
-`repeats`). That makes listings readable; the other readers still flatten what they are given. Meaning does not change;
-every fold is checked by flattening it again.
+finds what repeats (see `fold_search`) and keeps one iteration of it, with the steps by which its rows advance and, for
+loops that run longer in some outer iterations than in others, with tables of trip counts (see `repeats`). Meaning does
+not change; every fold is checked by flattening it again.
 """
 
 from __future__ import annotations
@@ -15,16 +15,19 @@ from collections.abc import Iterator
 import numpy as np
 
 from trnlab.emulator.fold_assembly import assembled
+from trnlab.emulator.fold_columns import Columns, Effort
 from trnlab.emulator.fold_flatten import flatten
 from trnlab.emulator.fold_periods import intern, row_hashes
-from trnlab.emulator.fold_search import Columns, find_loops
+from trnlab.emulator.fold_search import find_loops
 from trnlab.emulator.memory import MemoryRegion
 from trnlab.emulator.program import Program
-from trnlab.emulator.repeats import Integers, classes_of
+from trnlab.emulator.repeats import BufferClasses, Integers, classes_of
 
 __all__ = ["flatten", "fold"]
 
 _KEPT = ("signature_ids", "operands", "location_ids")
+# Effort at least, and for each instruction: for loops, for irregular ones in their bodies, and for such outside of all.
+_SEARCHING, _MERGING_BODIES, _MERGING = (1 << 20, 8), (1 << 17, 4), (1 << 18, 12)
 
 
 def fold(program: Program) -> Program:
@@ -32,7 +35,7 @@ def fold(program: Program) -> Program:
 
     Iterations agree in signature, source line and buffer classes. Nothing folds across a structured loop's ends, nor
     across instructions that are named, explicitly ordered, or write a register that a structured loop reads.
-    Time is linear in the number of instructions for programs of loops; aperiodic words of few signatures take longer.
+    Time is linear in the number of instructions, whatever they are: work on what repeats irregularly is limited.
 
     Raises:
         AssertionError: the result does not flatten to the program: a defect of this module, never a wrong fold.
@@ -41,7 +44,7 @@ def fold(program: Program) -> Program:
         return program
     breaks = sorted({at for loop in program.loops for at in (loop.begin, loop.end)})
     columns = _columns(program)
-    items = find_loops(columns, 0, _keys(program), breaks)
+    items = find_loops(columns, 0, columns.keys, Effort(*_MERGING, len(program)), breaks)
     if all(isinstance(item, range) for item in items):
         return program
     folded = assembled(program, columns.rows, items)
@@ -53,10 +56,20 @@ def fold(program: Program) -> Program:
 
 
 def _columns(program: Program) -> Columns:
+    classes = classes_of(program.buffers)
     rows = program.operands.copy()
-    rows[:, 0] = classes_of(program.buffers).index_of[rows[:, 0]]
+    rows[:, 0] = classes.index_of[rows[:, 0]]
     starts = program.operand_starts
-    return Columns(starts, rows, row_hashes(starts, rows), _crossing(program))
+    return Columns(
+        starts=starts,
+        rows=rows,
+        hashes=row_hashes(starts, rows),
+        crossing=_crossing(program),
+        keys=_keys(program, classes),
+        bodies={},
+        searching=Effort(*_SEARCHING, len(program)),
+        merging=Effort(*_MERGING_BODIES, len(program)),
+    )
 
 
 def _crossing(program: Program) -> Integers:
@@ -70,11 +83,10 @@ def _crossing(program: Program) -> Integers:
     return np.cumsum(np.bincount(first + 1, minlength=size)[:size] - np.bincount(last + 1, minlength=size)[:size])
 
 
-def _keys(program: Program) -> Integers:
+def _keys(program: Program, classes: BufferClasses) -> Integers:
     """Equal where instructions agree in all but rows and immediates; what must stay alone has a key of its own."""
     names = program.signature_ids.astype(np.int64) * (len(program.locations) + 1) + program.location_ids
-    classes = classes_of(program.buffers).class_of[program.operands[:, :1]]
-    keys = intern(names, program.operand_starts, classes)
+    keys = intern(names, program.operand_starts, classes.class_of[program.operands[:, :1]])
     alone = np.fromiter(_alone(program), np.int64)
     keys[alone] = -1 - np.arange(len(alone))
     return keys

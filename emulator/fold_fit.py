@@ -86,7 +86,7 @@ def _reduced(part: _Part, first: list[int], fit: Fit) -> Iterator[_Part]:
     if adds.any():
         executed = np.arange(count) if ran is None else np.flatnonzero(ran.any(axis=1))
         _explain(fit, axis, part.columns[adds], line[:, adds], executed, first[axis])
-        left = None if part.ran is None else np.asarray(part.ran.any(axis=0))
+        left = None if part.ran is None else np.logical_or.reduce(part.ran, axis=0)
         yield _Part(once[:, adds].reshape(*inner, -1), left, tuple(pending), part.kept, part.columns[adds])
     if not adds.all():
         left = None if part.ran is None else np.moveaxis(part.ran, 0, -1)
@@ -106,7 +106,7 @@ def _line(values: Integers, ran: Mask, first: int) -> Integers:
         if not missing.any():
             break
         news = np.count_nonzero(missing, axis=0)
-        linked = np.asarray((ran & known[:, None]).any(axis=0))
+        linked = np.logical_or.reduce(ran & known[:, None], axis=0)
         line = int(np.argmax(news + linked * len(ran)))
         here = np.flatnonzero(ran[:, line])
         anchor = here[known[here]][0] if linked[line] else here[0]

@@ -63,6 +63,22 @@ def intern(keys: Integers, starts: Integers, columns: Integers) -> Integers:
     return names
 
 
+class RollingHash:
+    """Hashes of any stretch of a sequence; equal ones stand for equal stretches, with collisions."""
+
+    def __init__(self, keys: Integers) -> None:
+        powers = np.cumprod(np.full(len(keys), _SHUFFLE), dtype=np.uint64)
+        terms = (keys.astype(np.uint64) + _SHUFFLE) * powers
+        self.sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(terms, dtype=np.uint64)])
+        inverse = np.uint64(pow(int(_SHUFFLE), -1, 1 << 64))
+        self.scales = np.concatenate([np.ones(1, np.uint64), np.cumprod(np.full(len(keys), inverse), dtype=np.uint64)])
+
+    def of(self, begins: Integers, ends: Integers) -> Hashes:
+        """The hashes of the stretches begins .. ends."""
+        result: Hashes = (self.sums[ends] - self.sums[begins]) * self.scales[begins]
+        return result
+
+
 # -- periods ---------------------------------------------------------------------------------------------------------
 
 

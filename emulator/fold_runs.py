@@ -14,6 +14,7 @@ _SHORT = 8  # instructions; any few can be called two trips, or trips with a tab
 _ENOUGH_TRIPS_TO_LOSE_ONE = 8
 _PRIMES = (2, 3, 5, 7, 11, 13)
 _IRREGULAR = 16  # different steps that any two stretches may have
+_EVEN = 2  # different amounts by which inner loops may get longer
 _TWO_TRIPS, _TABLES = 0.5, 0.4  # weights: any two trips have constant steps, and tables fit anything
 
 
@@ -30,9 +31,10 @@ def ranked(runs: Integers) -> Integers:
     """The runs worth a loop in the order in which they are taken: first what explains most, then shorter bodies."""
     length, period, affine = runs[:, 1], runs[:, 2], runs[:, 3] == 1
     trips = length // period
-    worth = affine | (trips * period >= _SHORT)
-    weight = np.where(affine, 1.0, np.where(trips == 2, _TWO_TRIPS, _TABLES)) * trips * period
-    order = np.lexsort((runs[:, 0], period, ~affine, -trips * period, -weight))
+    covers = trips * period
+    worth = affine | (covers >= _SHORT)
+    weight = np.where(affine, 1.0, np.where(trips == 2, _TWO_TRIPS, _TABLES)) * covers
+    order = np.lexsort((runs[:, 0], period, ~affine, -covers, -weight))
     best: Integers = runs[order[worth[order]]]
     return best
 
@@ -117,6 +119,17 @@ def _is_permutation(run: Run, keys: Integers, hashes: Hashes, periods: Sequence[
         if period < run.period and (keys[part][:-period] == keys[part][period:]).all():
             return bool(periodic(keys[part], hashes[part], period)[2].mean() < 1 / 2)
     return False
+
+
+def is_nest(run: Run, hashes: Hashes) -> bool:
+    """Whether the run is rather a loop of loops: constant steps, broken at distances that stay or grow evenly."""
+    trips = run.length // run.period
+    values = hashes[run.start : run.start + trips * run.period].reshape(trips, -1).sum(axis=1, dtype=np.uint64)
+    steps = np.diff(values)
+    found, counts = np.unique(steps, return_counts=True)
+    breaks = np.flatnonzero(steps != found[np.argmax(counts)])
+    growth = np.diff(breaks, n=2)
+    return len(growth) > 1 and 2 * len(breaks) <= len(steps) and len(np.unique(growth)) <= _EVEN
 
 
 def _cuts(run: Run, spans: Integers) -> bool:

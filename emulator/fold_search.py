@@ -1,183 +1,112 @@
 """Finding the loops of a flat sequence of instructions, outermost first, on arrays.
 
-Of everything that repeats (see `fold_periods`) the loops that explain most instructions are taken first, then what fits
-beside them; then one copy of each body is searched for inner loops, whose instructions must also agree in how the outer
-loop advances them. A loop is only made of iterations that were compared exactly, so that no hash decides.
+Of everything that repeats (see `fold_periods`) loops are chosen that stand beside each other (see `fold_choice`); then
+one copy of each body is searched for inner loops, whose instructions must also agree in how the outer loop advances
+them. What is left unrolled because iterations differ in length is looked through once more (see `fold_merge`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from trnlab.emulator.fold_periods import Hashes, Mask, common_distances, intern, repeating_runs
-from trnlab.emulator.fold_runs import Run, is_accident, ranked, rotated, shortened, spans_of, still_free, trimmed
-from trnlab.emulator.fold_tree import Item, Node
+from trnlab.emulator.fold_choice import loops_beside, separated
+from trnlab.emulator.fold_columns import Columns, Effort, Loop, named_advances
+from trnlab.emulator.fold_merge import merge_loops
+from trnlab.emulator.fold_periods import intern
+from trnlab.emulator.fold_tree import Item, Node, leaves_of, moved
+from trnlab.emulator.fold_words import Stretch
 from trnlab.emulator.repeats import Integers
 
-_ROUNDS = 3
-_ATTEMPTS = 4
-_COVERED = 4  # loops around others are looked for where loops cover at least one in so many instructions
+_FEWEST = 4  # instructions among which irregular loops are looked for
+_MERGING, _MERGING_EACH = 1 << 15, 12  # effort for irregular loops in a body
+_SPARE = 4 / 3  # instructions left for one that differs from the others, at least, for such loops to be looked for
 
 
-class Columns(NamedTuple):
-    """The sequence: rows of instruction i are rows[starts[i] : starts[i + 1]].
-
-    hashes:   a linear hash of each instruction's rows
-    crossing: for each gap before an instruction, how many buffers are in use on both sides
-    """
-
-    starts: Integers
-    rows: Integers
-    hashes: Hashes
-    crossing: Integers
-
-    def iterations(self, start: int, period: int, trips: int) -> Integers:
-        """[trips, rows of the body, 2]"""
-        rows = self.rows[self.starts[start] : self.starts[start + period * trips]]
-        return rows.reshape(trips, -1, 2)
-
-
-def _advances(values: Integers) -> tuple[Integers, Mask]:
-    """Steps [rows, 2] of values [trips, rows, 2], and where they are not constant."""
-    steps = values[1] - values[0]
-    varies = (np.diff(values, axis=0) != steps).any(axis=0)
-    return steps, varies
-
-
-class _Loop(NamedTuple):
-    """A loop that was found, its body not searched yet: instructions start .. start + trips * period."""
-
-    start: int
-    period: int
-    trips: int
-
-
-class _Choice(NamedTuple):
-    """Loops without their inner ones, the same as runs, and which of the positions they take."""
-
-    nodes: list[_Loop]
-    runs: list[Run]
-    covered: Mask
-
-
-def _choose(columns: Columns, positions: Integers, keys: Integers, periods: Sequence[int]) -> _Choice:
-    """The loops that explain most, and those that fit beside them; `periods` are tried besides those found here.
-
-    positions: where the keys stand in the flat sequence: neighbours, except around keys that nothing equals
-    """
-    choice = _Choice([], [], np.zeros(len(keys), bool))
-    covered = choice.covered
-    crossing, hashes = columns.crossing[positions], columns.hashes[positions]
-    runs = repeating_runs(keys, hashes, periods)
-    tried = np.unique(runs[:, 2]).tolist()
-    spans = spans_of(runs, len(keys))
-    for candidate in still_free(ranked(runs), covered):
-        run = trimmed(shortened(candidate, keys, hashes), covered)
-        if run is None:
-            continue
-        run = rotated(run, crossing, spans)
-        start, trips = int(positions[run.start]), run.length // run.period
-        same = keys[run.start : run.start + run.length].reshape(trips, -1)
-        if (same != same[0]).any():
-            continue
-        steps, varies = _advances(columns.iterations(start, run.period, trips))
-        if run.affine and varies.any():
-            continue
-        if trips == 2 and is_accident(run, steps, keys, hashes, tried, spans):
-            continue
-        choice.nodes.append(_Loop(start, run.period, trips))
-        choice.runs.append(run)
-        covered[run.start : run.start + run.length] = True
-    return choice
-
-
-def _settle(columns: Columns, positions: Integers, keys: Integers) -> _Choice:
-    """The choice that stays when loops around the chosen ones are looked for too."""
-    periods: list[int] = []
-    for _ in range(_ATTEMPTS):
-        choice = _choose(columns, positions, keys, periods)
-        more = [period for period in _periods_around(choice, keys) if period not in periods]
-        if not more:
-            break
-        periods += more
-    return choice
-
-
-def _periods_around(choice: _Choice, keys: Integers) -> list[int]:
-    """Periods of loops around the chosen ones: how far apart equal ones stand when each counts as one instruction."""
-    if len(choice.runs) < 2 or np.count_nonzero(choice.covered) * _COVERED < len(keys):
-        return []
-    names: dict[tuple[int, bytes], int] = {}
-    base = int(keys.max()) + 1
-    shortened = keys.copy()
-    kept = ~choice.covered
-    for run in choice.runs:
-        body = keys[run.start : run.start + run.period]
-        shortened[run.start] = base + names.setdefault((run.length, body.tobytes()), len(names))
-        kept[run.start] = True
-    positions = np.flatnonzero(kept)
-    taken = {run.period for run in choice.runs}
-    return [period for period in common_distances(shortened[positions], positions) if period not in taken]
-
-
-def _uncovered(positions: Integers, keys: Integers, covered: Mask) -> tuple[Integers, Integers]:
-    """What is left, with one key that nothing equals in place of every stretch that was taken."""
-    first = covered & ~np.concatenate([np.zeros(1, bool), covered[:-1]])
-    kept = ~covered | first
-    names = keys.copy()
-    names[first] = -1 - np.arange(np.count_nonzero(first)) + min(0, int(keys.min()))
-    return positions[kept], names[kept]
-
-
-def _separated(begin: int, keys: Integers, breaks: Sequence[int]) -> tuple[Integers, Integers]:
-    """Positions and keys with a key that nothing equals at every break, so that no run reaches across."""
-    positions = np.arange(begin, begin + len(keys))
-    at = np.asarray(breaks, np.int64) - begin
-    lonely = -1 - np.arange(len(at)) + min(0, int(keys.min(initial=0)))
-    return np.insert(positions, at, 0), np.insert(keys, at, lonely)
-
-
-def find_loops(columns: Columns, begin: int, keys: Integers, breaks: Sequence[int] = ()) -> tuple[Item, ...]:
+def find_loops(
+    columns: Columns, begin: int, keys: Integers, merging: Effort, breaks: Sequence[int] = ()
+) -> tuple[Item, ...]:
     """Instructions begin .. begin + len(keys) as runs of instructions and loops, in order.
 
-    breaks: positions that no loop may reach across
+    merging: work that may be spent on irregular loops
+    breaks:  positions that no loop may reach across
     """
-    nodes: list[_Loop] = []
-    if _repeats_something(keys):
-        rest = _separated(begin, keys, breaks)
-        for _ in range(_ROUNDS):
-            choice = _settle(columns, *rest)
-            nodes += choice.nodes
-            if not choice.nodes or choice.covered.all():
-                break
-            rest = _uncovered(*rest, choice.covered)
-    items: list[Item] = []
+    different = _different(keys)
+    if len(keys) <= 2 or different == len(keys):
+        return (range(begin, begin + len(keys)),) if len(keys) else ()
+    items: list[range | Node] = []
     position = begin
-    for node in sorted(nodes, key=lambda node: node.start):
-        items += [range(position, node.start)] if position < node.start else []
-        items.append(_with_body(columns, node, keys[node.start - begin :][: node.period]))
-        position = node.start + node.period * node.trips
+    for loop in loops_beside(separated(columns, begin, keys, breaks)):
+        items += [range(position, loop.start)] if position < loop.start else []
+        items.append(_with_body(columns, loop, keys[loop.start - begin :][: loop.period]))
+        position = loop.start + loop.period * loop.trips
     end = begin + len(keys)
-    return (*items, range(position, end)) if position < end else tuple(items)
+    items += [range(position, end)] if position < end else []
+    if leaves_of(items) < max(_FEWEST, _SPARE * different):
+        return tuple(items)
+    regions = _regions(items, begin, keys, breaks)
+    return tuple(item for region in regions for item in _merged(columns, begin, keys, region, merging))
 
 
-def _repeats_something(keys: Integers) -> bool:
-    """Whether there can be an inner loop: cheap, because most bodies are short and have none."""
-    return len(keys) > 2 and (len(set(keys.tolist())) if len(keys) < 64 else len(np.unique(keys))) < len(keys)
+def _different(keys: Integers) -> int:
+    """How many different keys there are; cheap for the short bodies that most loops have."""
+    return len(set(keys.tolist())) if len(keys) < 64 else len(np.unique(keys))
 
 
-def _with_body(columns: Columns, loop: _Loop, keys: Integers) -> Node:
+def _regions(
+    items: Sequence[range | Node], begin: int, keys: Integers, breaks: Sequence[int]
+) -> Iterator[list[range | Node]]:
+    """The items cut at the breaks and around instructions that nothing equals."""
+    alone = begin + np.flatnonzero(keys < 0)
+    cuts = np.unique(np.concatenate([alone, alone + 1, np.asarray(breaks, np.int64)])).tolist()
+    region: list[range | Node] = []
+    for item in items:
+        start, stop = item.start, _stop(item)
+        for cut in cuts[bisect_left(cuts, start) : bisect_left(cuts, stop)]:
+            region += [range(start, cut)] if start < cut else []
+            yield region
+            region, start = [], cut
+        region.append(range(start, stop) if isinstance(item, range) else item)
+    yield region
+
+
+def _merged(
+    columns: Columns, begin: int, keys: Integers, region: list[range | Node], merging: Effort
+) -> tuple[Item, ...]:
+    """A region with irregular loops found in it."""
+    if leaves_of(region) < _FEWEST:
+        return tuple(region)
+    start, stop = region[0].start, _stop(region[-1])
+    part = keys[start - begin : stop - begin]
+    return merge_loops(region, Stretch(start, part, columns.hashes[start:stop]), _different(part), merging)
+
+
+def _stop(item: range | Node) -> int:
+    return item.stop if isinstance(item, range) else item.start + item.period * item.trips
+
+
+def _with_body(columns: Columns, loop: Loop, keys: Integers) -> Node:
     """The loop with its first iteration searched for loops; their instructions must agree in the outer steps too."""
-    if not _repeats_something(keys):
-        return Node(*loop, (range(loop.start, loop.start + loop.period),))
+    whole = range(loop.start, loop.start + loop.period)
+    if _different(keys) == len(keys):
+        return Node(*loop, (whole,))
     starts = columns.starts[loop.start : loop.start + loop.period + 1]
-    values = columns.iterations(*loop)
-    steps, varies = _advances(values)
-    if varies.any():
-        names = np.zeros_like(steps)
-        names[varies] = 1 + np.unique(values[:, varies] - values[0, varies], axis=1, return_inverse=True)[1].reshape(-1)
-        steps = np.concatenate([np.where(varies, 0, steps), names], axis=1)
-    return Node(*loop, find_loops(columns, loop.start, intern(keys, starts - starts[0], steps)))
+    names = intern(keys, starts - starts[0], named_advances(columns.iterations(*loop)))
+    body = names.tobytes() + columns.keys[whole.start : whole.stop].tobytes()
+    if body not in columns.bodies:
+        columns.bodies[body] = loop.start, _searched(columns, loop.start, names)
+    start, items = columns.bodies[body]
+    return Node(*loop, items if start == loop.start else tuple(moved(item, loop.start - start) for item in items))
+
+
+def _searched(columns: Columns, begin: int, keys: Integers) -> tuple[Item, ...]:
+    """The loops of a body, as far as that can be afforded."""
+    if columns.searching.share(Effort.RUNS) < len(keys):
+        return (range(begin, begin + len(keys)),)
+    most = min(columns.merging.left, _MERGING + _MERGING_EACH * len(keys))
+    merging = Effort(most)
+    items = find_loops(columns, begin, keys, merging)
+    columns.merging.spend(most - merging.left)
+    return items

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from math import prod
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -64,6 +65,11 @@ def leaves_of(items: Sequence[Item]) -> int:
     return total
 
 
+def cells_of(item: Placed) -> int:
+    """How many numbers are stored, those that mean nothing included."""
+    return item.numbers.size if isinstance(item, Leaves) else sum(map(cells_of, item.items))
+
+
 def placed(item: Item, at: Integers) -> Placed:
     """The item in every iteration of further loops around it: `at[...]` instructions later than it says."""
     if isinstance(item, range):
@@ -94,6 +100,74 @@ def reached(around: Mask, loop: Ragged) -> Mask:
     return result
 
 
+# -- loops around ragged ones ----------------------------------------------------------------------------------------
+
+
+def with_axis(item: Placed, axis: int) -> Placed:
+    """The item inside one more loop, of one iteration, at this axis."""
+    if isinstance(item, Leaves):
+        return Leaves(np.expand_dims(item.numbers, axis))
+    counts = item.counts if item.counts is None else np.expand_dims(item.counts, axis)
+    return Ragged(item.trips, counts, tuple(with_axis(part, axis) for part in item.items))
+
+
+def stacked(loops: Sequence[Ragged | None], padding: int, small: int) -> Ragged | None:
+    """The loops, all of the same structure, as one that is executed in turn with the iterations of each; None is none.
+
+    padding: None is returned when there were more than so many numbers for one that is needed, and more than `small`
+    """
+    counts = np.asarray([0 if loop is None else loop.trips for loop in loops], np.int64)
+    items = [loop.items for loop in loops if loop is not None]
+    if not items:
+        return Ragged(1, counts, ())
+    here = np.flatnonzero(counts)
+    room = _Room((len(loops), int(counts.max())), padding, small)
+    parts = [_stacked(part, here, room) for part in zip(*items, strict=True)]
+    if any(part is None for part in parts):
+        return None
+    return Ragged(int(counts.max()), counts, tuple(part for part in parts if part is not None))
+
+
+class _Room(NamedTuple):
+    """The iterations of the loops around, and how much larger an array may become for them; see `stacked`."""
+
+    grid: tuple[int, ...]
+    padding: int
+    small: int
+
+    def padded(self, arrays: Sequence[Integers], here: Integers) -> Integers | None:
+        """The arrays as entries `here` of one over the grid; axes in which all have size 1 keep it."""
+        sizes = [max(sizes) for sizes in zip(*(array.shape for array in arrays), strict=True)]
+        inner = [1 if size == 1 else wide for size, wide in zip(sizes, self.grid[1:], strict=False)]
+        shape = (self.grid[0], *inner, *sizes[len(inner) :])
+        if prod(shape) > max(self.padding * sum(array.size for array in arrays), self.small):
+            return None
+        result = np.zeros(shape, np.int64)
+        for place, array in zip(here.tolist(), arrays, strict=True):
+            result[(place, *(slice(size) for size in array.shape))] = array
+        return result
+
+
+def _stacked(parts: Sequence[Placed], here: Integers, room: _Room) -> Placed | None:
+    """Parts of the loops `here`, with an axis more, before all others."""
+    if isinstance(parts[0], Leaves):
+        numbers = room.padded([part.numbers for part in parts if isinstance(part, Leaves)], here)
+        return None if numbers is None else Leaves(np.broadcast_to(numbers, (*room.grid, numbers.shape[-1])))
+    loops = [part for part in parts if isinstance(part, Ragged)]
+    trips = max(loop.trips for loop in loops)
+    counts = None
+    if any(loop.counts is not None for loop in loops):
+        counts = room.padded([np.asarray(loop.trips if loop.counts is None else loop.counts) for loop in loops], here)
+        if counts is None:
+            return None
+    used = [number for number, loop in enumerate(loops) if loop.items]  # the others make no trips
+    inside = zip(*(loops[number].items for number in used), strict=True)
+    items = [_stacked(part, here[used], room._replace(grid=(*room.grid, trips))) for part in inside]
+    if any(item is None for item in items):
+        return None
+    return Ragged(trips, counts, tuple(item for item in items if item is not None))
+
+
 # -- the simplest form -----------------------------------------------------------------------------------------------
 
 
@@ -120,12 +194,12 @@ def simplified(item: Placed, around: Mask) -> Iterator[Placed]:
 
 
 def needed_axes(values: Integers, around: Mask) -> Integers:
-    """The values with size 1 along axes on which they do not depend where `around` holds; zero where it never does."""
+    """The values with size 1 along axes on which they do not depend; only those where `around` holds count."""
     for axis in range(values.ndim):
         low = values.min(axis=axis, keepdims=True, where=around, initial=np.iinfo(np.int64).max)
         high = values.max(axis=axis, keepdims=True, where=around, initial=np.iinfo(np.int64).min)
         if (low >= high).all():
-            around = np.asarray(around.any(axis=axis, keepdims=True))
+            around = np.logical_or.reduce(around, axis=axis, keepdims=True)
             values = np.where(around, high, 0)
     return np.where(around, values, 0)
 
@@ -141,6 +215,6 @@ def _first(item: Placed, axis: int, trips: int) -> Placed:
 def _without(item: Placed, axis: int) -> Placed:
     """The item when the loop at this axis, which has one iteration, is gone."""
     if isinstance(item, Leaves):
-        return Leaves(np.asarray(item.numbers.take(0, axis=axis)))
-    counts = item.counts if item.counts is None else np.asarray(item.counts.take(0, axis=axis))
+        return Leaves(np.take(item.numbers, [0], axis).squeeze(axis))
+    counts = item.counts if item.counts is None else np.take(item.counts, [0], axis).squeeze(axis)
     return Ragged(item.trips, counts, tuple(_without(part, axis) for part in item.items))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -47,7 +48,22 @@ def decode(data: Any) -> Program:
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         found = data.get("format") if isinstance(data, dict) else type(data).__name__
         raise ValueError(f"not a trnlab program: format {found!r}, expected {FORMAT!r}")
-    program = Program(
+    try:
+        program = _decode_program(data)
+    except OverflowError as error:
+        raise ValueError(f"a damaged trnlab program: {error}") from error
+    for name, values, starts in (
+        ("operands", program.operands, program.operand_starts),
+        ("immediates", program.immediates, program.immediate_starts),
+    ):
+        if len(values) != starts[-1]:
+            raise ValueError(f"a damaged trnlab program: {len(values)} {name}, its instructions have {starts[-1]}")
+    check_repeats(program.repeats, program.operand_starts, program.immediate_starts)
+    return program
+
+
+def _decode_program(data: dict[str, Any]) -> Program:
+    return Program(
         kernel=data["kernel"],
         target_name=data["target"],
         buffers=tuple(_decode_buffer(item) for item in data["buffers"]),
@@ -65,8 +81,6 @@ def decode(data: Any) -> Program:
         edges=tuple((producer, consumer) for producer, consumer in data["edges"]),
         constants={int(number): base64.b64decode(text) for number, text in data["constants"].items()},
     )
-    check_repeats(program.repeats, program.operand_starts, program.immediate_starts)
-    return program
 
 
 def _encode_float(value: float) -> float | str:
@@ -100,17 +114,17 @@ def _encode_repeat(repeat: Repeat) -> dict[str, Any]:
 def _decode_repeat(item: dict[str, Any]) -> Repeat:
     trip_table = item["trip_table"]
     return Repeat(
-        begin=item["begin"],
-        end=item["end"],
-        trips=item["trips"],
+        begin=index(item["begin"]),
+        end=index(item["end"]),
+        trips=index(item["trips"]),
         trip_table=None if trip_table is None else np.asarray(trip_table[1], np.int64).reshape(trip_table[0]),
         steps=np.asarray(item["steps"], np.int64).reshape(-1, 2),
         tables=tuple(
-            StepTable(row, column, np.asarray(values, np.int64).reshape(shape))
+            StepTable(index(row), index(column), np.asarray(values, np.int64).reshape(shape))
             for row, column, shape, values in item["tables"]
         ),
         immediates=tuple(
-            ImmediateTable(number, np.asarray([float(value) for value in values], np.float64).reshape(shape))
+            ImmediateTable(index(number), np.asarray([float(value) for value in values], np.float64).reshape(shape))
             for number, shape, values in item["immediates"]
         ),
     )

@@ -178,8 +178,13 @@ class BufferClasses:
 def classes_of(buffers: Sequence[Buffer]) -> BufferClasses:
     """The classes of a program's buffers, numbered by their first member."""
     known: dict[Any, list[int]] = {}
+    dtypes: dict[Any, int] = {}
+    names: dict[int, int] = {}  # by identity, which is quicker to look up than a dtype
     for number, buffer in enumerate(buffers):
-        known.setdefault((buffer.region, buffer.shape, buffer.dtype, buffer.kind), []).append(number)
+        dtype = names.get(id(buffer.dtype))
+        if dtype is None:
+            dtype = names[id(buffer.dtype)] = dtypes.setdefault(buffer.dtype, len(dtypes))
+        known.setdefault((buffer.region.value, buffer.shape, dtype, buffer.kind), []).append(number)
     class_of, index_of = np.zeros((2, len(buffers)), np.int64)
     for name, members in enumerate(known.values()):
         class_of[members] = name

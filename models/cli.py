@@ -1,4 +1,4 @@
-"""The `trnlab` command: demo, run, claims."""
+"""The `trnlab` command: demo, run, claims, isa."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.table import Table
 
 from trnlab.emulator.errors import TrnlabError
+from trnlab.emulator.instruction_pages import ALL_TARGETS, as_json, page_of, pages
 from trnlab.emulator.script import run_script
 from trnlab.emulator.target import get_target
 from trnlab.models import claims as claims_, demo as demo_
 from trnlab.models.demo_report import render
+from trnlab.models.instruction_tables import print_page, print_table
 
 app = typer.Typer(
     name="trnlab",
@@ -88,6 +90,23 @@ def claims(json_file: JsonFile = None) -> None:
     Console().print(table)
     if json_file is not None:
         _write(json_file, claims_.as_json())
+
+
+@app.command()
+def isa(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One instruction, in full.")] = None,
+    target: Annotated[str | None, typer.Option(help="trn1, trn2, trn3 or trn4; default: all of them.")] = None,
+    as_data: Annotated[bool, typer.Option("--json", help="Print the pages as JSON instead.")] = False,
+) -> None:
+    """The instructions: engines, operands, limits and costs, each with its source."""
+    targets = ALL_TARGETS if target is None else (get_target(target),)
+    found = pages(targets) if name is None else page_of(name, targets)
+    if as_data:
+        sys.stdout.write(as_json(found) + "\n")
+    elif isinstance(found, tuple):
+        print_table(found, targets, Console())
+    else:
+        print_page(found, Console())
 
 
 def main() -> None:

@@ -8,13 +8,15 @@ the slice starts may depend on run-time numbers (`Move`), as long as no coordina
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import pairwise
 from typing import Final, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
+from jax.custom_batching import custom_vmap
 
 Shape = tuple[int, ...]
 INDEX_MAX: Final = int(np.iinfo(np.int32).max)
@@ -174,9 +176,28 @@ def write_box(value: Array, box: Box, new: Array, numbers: Sequence[Array] = (),
     start = _start(box, numbers)
     if tie is not None:
         start[0] = start[0] + tie
-    whole = value.reshape(box.extents)
-    update = new.reshape(box.counts)
-    return lax.dynamic_update_slice(whole, update, start, allow_negative_indices=False)
+    updated: Array = _update_slice(value.reshape(box.extents), new.reshape(box.counts), start)
+    return updated
+
+
+@custom_vmap
+def _update_slice(value: Array, new: Array, start: Sequence[Array]) -> Array:
+    return lax.dynamic_update_slice(value, new, start, allow_negative_indices=False)
+
+
+@_update_slice.def_vmap
+def _update_slices(
+    size: int, batched: tuple[bool, bool, list[bool]], value: Array, new: Array, start: Sequence[Array]
+) -> tuple[Array, bool]:
+    """All write at one place: still a slice. JAX would make it a scatter, and XLA of that a copy of everything."""
+    has_values, has_news, has_starts = batched
+    if any(has_starts):
+        axes = (0 if has_values else None, 0 if has_news else None, [0 if has else None for has in has_starts])
+        write = partial(lax.dynamic_update_slice, allow_negative_indices=False)
+        return jax.vmap(write, axes)(value, new, start), True
+    values = value if has_values else jnp.broadcast_to(value, (size, *value.shape))
+    news = new if has_news else jnp.broadcast_to(new, (size, *new.shape))
+    return _update_slice(values, news, [jnp.int32(0), *start]), True
 
 
 # -------------------------------------------------------------------------------------------- element numbers

@@ -18,6 +18,7 @@ import numpy as np
 from jax import Array
 
 from trnlab.emulator.backends import words
+from trnlab.emulator.backends.addressing import WORDS
 from trnlab.emulator.backends.reference import Print
 from trnlab.emulator.backends.renaming import rename
 from trnlab.emulator.backends.rolled import Lowered, lower, results_of
@@ -50,7 +51,7 @@ class CompiledProgram:
             BoundsError: a run-time index out of bounds.
         """
         self._check(inputs)
-        found, fault = self.function(inputs)
+        found, fault = self.function([_as_words(array) for array in inputs])
         new, old = results_of(self.folded), results_of(self.program)
         buffers = self.program.buffers
         results = {
@@ -81,6 +82,15 @@ class CompiledProgram:
         buffer = self.program.buffers[number]
         fill = words.to_elements(words.fresh(buffer, buffer.shape, jnp.uint32(0)), buffer.dtype)
         return jnp.where(fault[0] >= 0, fill, value)
+
+
+def _as_words(array: Any) -> Any:
+    """An input of narrow floats as words where that costs nothing; compiled, the conversion would copy it."""
+    if isinstance(array, jax.core.Tracer) or array.dtype.kind in "biu" or array.dtype.itemsize >= 4:
+        return array
+    if isinstance(array, jax.Array) and len(array.devices()) > 1:
+        return array
+    return np.asarray(array).view(WORDS[array.dtype.itemsize])
 
 
 def _violation(program: Program, number: int, position: int, index: int) -> Violation:

@@ -106,11 +106,15 @@ def _reach_in_elements(size: int, stride: int, low: Bound, high: Bound) -> tuple
 # -------------------------------------------------------------------------------------------------- scalar index
 
 
+def moved_by_index(how: IndirectionSignature, view: View) -> View:
+    """A view with a scalar index as its last move."""
+    return view._replace(moves=(*view.moves, Move(how.stride, 0, how.extent - 1)))
+
+
 def _moved(target: Target, rows: Rows) -> tuple[View, tuple[Array, ...]]:
     """The view with the index as one more move."""
-    how, (view, moved, _) = target.how, target.placed
-    move = Move(how.stride, 0, how.extent - 1)
-    return view._replace(moves=(*view.moves, move)), (*moved, rows.safe[0])
+    view, moved, _ = target.placed
+    return moved_by_index(target.how, view), (*moved, rows.safe[0])
 
 
 # ----------------------------------------------------------------------------------------------- vector of indices

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 
-from trnlab.emulator.backends.merging import merge_counts
+from trnlab.emulator.backends.merging import merge_counts, parallel_blocks
 from trnlab.emulator.backends.storage import Advance, Storage
 from trnlab.emulator.backends.storage_plan import plan_storage
 from trnlab.emulator.isa.catalogue import CATALOGUE
@@ -39,14 +39,14 @@ class Plan:
 def plan_layout(program: Program) -> Plan:
     """The plan of a folded program."""
     storage = plan_storage(program)
-    counts = merge_counts(storage)
-    dims = _dims(storage, counts)
+    parallel = parallel_blocks(storage)
+    dims = _dims(storage, parallel)
+    counts = merge_counts(storage, parallel, dims)
     return Plan(storage, counts, dims, _inner(storage, dims))
 
 
-def _dims(storage: Storage, counts: dict[Block, int]) -> Dims:
+def _dims(storage: Storage, merged: frozenset[Block]) -> Dims:
     """The least sets such that what is computed from something that differs between iterations does too."""
-    merged = {block for block, count in counts.items() if count > 1}
     dims: Dims = {family.number: frozenset() for family in storage.families}
     numbers = [number for number in range(len(storage.program)) if merged.intersection(storage.path_of(number))]
     varying = {number: _own_dims(storage, number, merged) for number in numbers}
@@ -64,7 +64,7 @@ def _dims(storage: Storage, counts: dict[Block, int]) -> Dims:
     return dims
 
 
-def _own_dims(storage: Storage, number: int, merged: set[Block]) -> frozenset[Block]:
+def _own_dims(storage: Storage, number: int, merged: frozenset[Block]) -> frozenset[Block]:
     """The merged repeats that move an operand of the instruction or vary its immediates."""
     program = storage.program
     path = [block for block in storage.path_of(number) if block in merged]

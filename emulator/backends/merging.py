@@ -9,8 +9,8 @@ CPU adds them in the same order for every number of rows and columns (`numerics.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from math import gcd, inf
+from collections.abc import Hashable, Iterator, Mapping
+from math import gcd, inf, prod
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -20,30 +20,31 @@ from trnlab.emulator.nest import Block
 from trnlab.emulator.program import OperandSignature
 from trnlab.emulator.repeats import Repeat
 
-MERGED_BYTES: Final = 48 * 2**20
+MERGED_BYTES: Final = 24 * 2**20
 """What the storage of all iterations merged together may take; more runs in rounds. Chosen by measurement."""
 
 
-def merge_counts(storage: Storage, budget: int = MERGED_BYTES) -> dict[Block, int]:
-    """For every repeat how many of its iterations run at a time; 1 where they must run one by one."""
+def parallel_blocks(storage: Storage) -> frozenset[Block]:
+    """The repeats whose iterations may run together."""
+    return frozenset(block for block in storage.paths if isinstance(block.loop, Repeat) and is_parallel(storage, block))
+
+
+def merge_counts(
+    storage: Storage, parallel: frozenset[Block], dims: Mapping[int, frozenset[Block]], budget: int = MERGED_BYTES
+) -> dict[Block, int]:
+    """For every repeat how many of its iterations run at a time; 1 where they must run one by one.
+
+    dims: for every family the parallel repeats whose iterations have a part of their own
+    """
     counts: dict[Block, int] = {}
-    _widen(storage, storage.top, budget, counts)
-    return counts
-
-
-def _widen(storage: Storage, block: Block, budget: int, counts: dict[Block, int]) -> int:
-    """Fill in the counts of the repeats inside a block; returns the bytes of one iteration of the block."""
-    own = sum(family.nbytes for family in storage.families if family.owner is block and family.depth)
-    for item in block.items:
-        if not isinstance(item, Block):
+    for block in reversed(storage.paths):  # inner ones first
+        if not isinstance(block.loop, Repeat):
             continue
-        each = _widen(storage, item, budget, counts)
-        count = 1
-        if isinstance(item.loop, Repeat) and is_parallel(storage, item):
-            count = _round_size(item.loop.trips, max(1, budget // max(1, each)))
-        counts[item] = count
-        own += each * count
-    return own
+        wide = [family for family in storage.families if block in dims[family.number]]
+        each = sum(f.nbytes * prod(counts.get(inner, 1) for inner in dims[f.number]) for f in wide)
+        most = max(1, budget // max(1, each))
+        counts[block] = _round_size(block.loop.trips, most) if block in parallel else 1
+    return counts
 
 
 def _round_size(trips: int, most: int) -> int:
@@ -95,8 +96,23 @@ def _is_independent(storage: Storage, block: Block, family: Family, rows: list[i
     operands = [storage.operand(row) for row in rows]
     if not any(operand.writes for operand in operands):
         return True
+    if len({_drift(storage, block, row, operand) for row, operand in zip(rows, operands, strict=True)}) > 1:
+        return False  # how they lie to each other differs from one iteration of a repeat around to the next
     reaches = [_reach(storage, block, row, operand) for row, operand in zip(rows, operands, strict=True)]
     return None not in reaches and _apart(block, [reach for reach in reaches if reach is not None])
+
+
+def _drift(storage: Storage, block: Block, row: int, operand: OperandSignature) -> tuple[Hashable, ...]:
+    """By how many bytes the repeats around the block move an operand: steps, and entries of tables."""
+    item, slot = operand.dtype.itemsize, storage.families[int(storage.family_of[row])].buffer.nbytes
+    moves: list[Hashable] = []
+    for around in storage.paths[block][:-1]:
+        if isinstance(around.loop, Repeat):
+            advance = storage.advance(around, row)
+            moves.append(advance.offset * item + advance.slot * slot)
+            for table, unit in ((advance.offset_table, item), (advance.slot_table, slot)):
+                moves.append(None if table is None else (table.shape, (table * unit).tobytes()))
+    return tuple(moves)
 
 
 class _Reach(NamedTuple):

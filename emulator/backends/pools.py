@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
+from math import prod
 from typing import Final, NamedTuple
 
 from trnlab.emulator.backends.layout import Plan
-from trnlab.emulator.backends.positions import Located, Scope, locate, storage_shape, storage_size
+from trnlab.emulator.backends.positions import Located, Scope, locate, storage_shape
 from trnlab.emulator.backends.storage import Family
 from trnlab.emulator.backends.stretches import Execution, Stretch, executions
 from trnlab.emulator.nest import Block
@@ -20,7 +21,7 @@ from trnlab.emulator.program import OperandSignature, Signature
 from trnlab.emulator.view_algebra import Shape
 
 POOLED_BYTES: Final = 4 * 2**20
-"""A larger storage has a pool of its own: it is neither copied into one nor out of it."""
+"""A larger slot has a pool of its own: it is neither copied into one nor out of it."""
 
 
 class Held(NamedTuple):
@@ -42,12 +43,15 @@ class Use(NamedTuple):
 class Life(NamedTuple):
     """When a content is needed.
 
+    layout:  what it must share with others in its pool
+    slots:   how many it takes
     kept:    it was there before the stretch or is needed after it
     fresh:   its first use finds what uninitialised memory holds; otherwise it is written whole
     written: it is written at all
     """
 
     layout: Hashable
+    slots: int
     first: int
     last: int
     kept: bool
@@ -55,20 +59,28 @@ class Life(NamedTuple):
     written: bool = False
 
 
+class Span(NamedTuple):
+    """Consecutive slots of a pool."""
+
+    pool: int
+    first: int
+    slots: int
+
+
 class Kept(NamedTuple):
-    """A family that exists before or after a stretch, its slot, and whether the stretch writes it."""
+    """A family that exists before or after a stretch, its slots, and whether the stretch writes it."""
 
     family: int
-    slot: int
+    span: Span
     written: bool
 
 
 @dataclass(frozen=True, eq=False)
 class Pool:
-    """An array of `family.slots` storages of one shape.
+    """An array of `family.slots` slots of one shape.
 
     family: stands for the pool where a family is asked for; its number is the pool's
-    kept:   by slot, from slot 0 on; those that exist before the stretch come first
+    kept:   in order, from slot 0 on; those that exist before the stretch come first
     """
 
     family: Family
@@ -77,41 +89,42 @@ class Pool:
 
 
 class Pooled(NamedTuple):
-    """The executions of a stretch, every operand of each, and where every content lies: (pool, slot)."""
+    """The executions of a stretch, every operand of each, and where every content lies."""
 
     steps: list[Execution]
     uses: list[list[Use]]
     pools: tuple[Pool, ...]
-    place_of: dict[Held, tuple[int, int]]
+    place_of: dict[Held, Span]
 
 
 def assign_slots(lives: Sequence[Life]) -> list[int]:
-    """A slot per life: no two share one at a time, and one that expects fresh memory gets a slot that had no other.
+    """Every life's first slot: no two share one at a time; who expects fresh memory gets slots that had no other.
 
     Slots of a layout are numbered from 0, first those of kept lives, in order.
     """
-    count: dict[Hashable, int] = {}
+    size: dict[Hashable, int] = {}
     free: dict[Hashable, list[int]] = {}
-    ending: list[tuple[int, int, Hashable]] = []
+    ending: list[tuple[int, int, int]] = []
     slots = [-1] * len(lives)
 
-    def new(layout: Hashable) -> int:
-        count[layout] = count.get(layout, 0) + 1
-        return count[layout] - 1
+    def new(life: Life) -> int:
+        first = size.get(life.layout, 0)
+        size[life.layout] = first + life.slots
+        return first
 
     for number, life in enumerate(lives):
         if life.kept:
-            slots[number] = new(life.layout)
+            slots[number] = new(life)
     for number in sorted(range(len(lives)), key=lambda n: lives[n].first):
         life = lives[number]
         if life.kept:
             continue
         while ending and ending[0][0] < life.first:
-            _, slot, layout = heappop(ending)
-            heappush(free.setdefault(layout, []), slot)
-        waiting = free.get(life.layout)
-        slots[number] = new(life.layout) if life.fresh or not waiting else heappop(waiting)
-        heappush(ending, (life.last, slots[number], life.layout))
+            _, at, over = heappop(ending)
+            heappush(free.setdefault((lives[over].layout, lives[over].slots), []), at)
+        waiting = free.get((life.layout, life.slots))
+        slots[number] = new(life) if life.fresh or not waiting else heappop(waiting)
+        heappush(ending, (life.last, slots[number], number))
     return slots
 
 
@@ -153,11 +166,15 @@ class Pooling:
         order = sorted(lives, key=lambda held: held.family not in before)
         slots = assign_slots([lives[held] for held in order])
         numbers = {layout: number for number, layout in enumerate(dict.fromkeys(lives[held].layout for held in order))}
-        place_of = {held: (numbers[lives[held].layout], slot) for held, slot in zip(order, slots, strict=True)}
+        place_of = {
+            held: Span(numbers[lives[held].layout], slot, lives[held].slots)
+            for held, slot in zip(order, slots, strict=True)
+        }
         pools = self.pools(lives, place_of, scope)
         return Pooled(steps, uses, tuple(pools), place_of)
 
     def uses(self, step: Execution, written_out: frozenset[Block]) -> Iterator[Use]:
+        """Every operand of a step: where it lies, and in what."""
         storage = self.storage
         first = int(storage.program.operand_starts[step.number])
         for position, operand in enumerate(storage.program.signature_of(step.number).operands):
@@ -177,14 +194,24 @@ class Pooling:
         scope: Scope,
         before: frozenset[int],
     ) -> Life:
+        """What a storage needs of a pool, from its first use on."""
         family = self.storage.families[held.family]
-        shape = storage_shape(self.plan, family, scope)
-        large = storage_size(self.plan, family, scope) * family.buffer.dtype.itemsize > POOLED_BYTES
+        count, shape = self.slots(family, scope)
+        large = prod(shape) * family.buffer.dtype.itemsize > POOLED_BYTES
         layout = (family.buffer.dtype, shape, held if large else None)
         kept = held.family in before or not (held.iterations or self.is_local(family, stretch))
         signature = self.storage.program.signature_of(step.number)
         fresh = not all(_covers(use, signature) for use in used if use.held == held)
-        return Life(layout, time, time, kept, fresh)
+        return Life(layout, count, time, time, kept, fresh)
+
+    def slots(self, family: Family, scope: Scope) -> tuple[int, Shape]:
+        """How many slots a family takes, and their shape: one for each of its own, where they lie side by side."""
+        shape = storage_shape(self.plan, family, scope)
+        return (
+            (shape[0], shape[1:])
+            if len(shape) > len(family.buffer.shape) and shape[0] == family.slots > 1
+            else (1, shape)
+        )
 
     def is_local(self, family: Family, stretch: Stretch) -> bool:
         """Whether the family is new whenever the stretch runs, and nothing but the stretch uses it."""
@@ -194,17 +221,17 @@ class Pooling:
         owned = stretch.block is self.storage.top or self.storage.owns(stretch.block, family)
         return bool(inside and owned and family.number not in self.outside)
 
-    def pools(self, lives: dict[Held, Life], place_of: dict[Held, tuple[int, int]], scope: Scope) -> Iterator[Pool]:
+    def pools(self, lives: dict[Held, Life], place_of: dict[Held, Span], scope: Scope) -> Iterator[Pool]:
+        """The pools that the places make up."""
         members: dict[int, list[Held]] = {}
-        for held, (pool, _) in place_of.items():
-            members.setdefault(pool, []).append(held)
+        for held, span in place_of.items():
+            members.setdefault(span.pool, []).append(held)
         for number, helds in sorted(members.items()):
             family = self.storage.families[helds[0].family]
-            slots = 1 + max(place_of[held][1] for held in helds)
-            kept = tuple(Kept(h.family, place_of[h][1], lives[h].written) for h in helds if lives[h].kept)
-            shape = storage_shape(self.plan, family, scope)
-            stand_in = Family(number, family.buffer, (), self.storage.top, 0, slots, written=True)
-            yield Pool(stand_in, shape, kept)
+            size = max(place_of[held].first + place_of[held].slots for held in helds)
+            kept = tuple(Kept(held.family, place_of[held], lives[held].written) for held in helds if lives[held].kept)
+            stand_in = Family(number, family.buffer, (), self.storage.top, 0, size, written=True)
+            yield Pool(stand_in, self.slots(family, scope)[1], kept)
 
 
 def _covers(use: Use, signature: Signature) -> bool:

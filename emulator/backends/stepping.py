@@ -18,31 +18,30 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import Final, NamedTuple
+from math import prod
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from trnlab.emulator.backends import words as word_math
-from trnlab.emulator.backends.indirection import Rows
+from trnlab.emulator.backends import stretches, words as word_math
+from trnlab.emulator.backends.indirection import Rows, moved_by_index
 from trnlab.emulator.backends.instructions import InstructionLowering
 from trnlab.emulator.backends.layout import Plan
 from trnlab.emulator.backends.memory_state import FAULT, Memory
 from trnlab.emulator.backends.operands import Operands
 from trnlab.emulator.backends.pools import Pool, Pooling
 from trnlab.emulator.backends.positions import Placed, Scope
-from trnlab.emulator.backends.steps import BRANCH, GROUP, NUMBER, Kind, Placement, Steps, plan_steps
+from trnlab.emulator.backends.steps import BRANCH, GROUP, NUMBER, Kind, Placement, Site, Steps, plan_steps
 from trnlab.emulator.backends.storage import Family
 from trnlab.emulator.backends.stretches import Part, Stretch, parts_by_block
-from trnlab.emulator.backends.views import read
+from trnlab.emulator.backends.views import View, read
 from trnlab.emulator.backends.widening import Axes
 from trnlab.emulator.backends.words import stored_word
 from trnlab.emulator.nest import Block
-from trnlab.emulator.program import Signature
-
-MOST_KINDS: Final = 0.5
-"""Kinds per step beyond which stepping saves nothing: the stretch is then compiled in line."""
+from trnlab.emulator.program import OperandSignature, Signature
+from trnlab.emulator.view_algebra import Shape
 
 
 class Stepping:
@@ -55,8 +54,8 @@ class Stepping:
     def __init__(self, plan: Plan, instructions: InstructionLowering, outside: Iterable[int], limit: int) -> None:
         self.instructions = instructions
         self.pooling = Pooling(plan, outside)
-        self._parts = parts_by_block(plan.storage, limit)
-        self._planned: dict[tuple[object, ...], Steps] = {}
+        self._parts = parts_by_block(plan, limit)
+        self.planned: dict[tuple[object, ...], Steps] = {}
 
     def parts(self, block: Block) -> Sequence[Part]:
         """A block's items, stretches among them."""
@@ -67,10 +66,10 @@ class Stepping:
         existing = frozenset(memory.words) & self.pooling.families(stretch)
         around = tuple((block, at._replace(number=None), at.number is None) for block, at in scope.items())
         key = (stretch, around, existing)
-        if key not in self._planned:
-            self._planned[key] = plan_steps(self.pooling, self.instructions.target, stretch, scope, existing)
-        steps = self._planned[key]
-        return steps if steps.kinds <= MOST_KINDS * len(steps) else None
+        if key not in self.planned:
+            self.planned[key] = plan_steps(self.pooling, self.instructions.target, stretch, scope, existing)
+        steps = self.planned[key]
+        return steps if steps.kinds <= stretches.MOST_KINDS * len(steps) else None
 
     def run(self, steps: Steps, scope: Scope, memory: Memory) -> None:
         """Execute the steps, updating the memory."""
@@ -124,10 +123,10 @@ class _Run:
     def gathered(self, pool: Pool) -> Array:
         """The storages that exist, one after the other, and fresh memory for the others."""
         values = [self.memory.words[kept.family] for kept in pool.kept if kept.family in self.memory.words]
-        missing = pool.family.slots - len(values)
-        if len(values) == pool.family.slots == 1:
+        missing = pool.family.slots - sum(value.size for value in values) // prod(pool.shape)
+        if pool.family.slots == len(values) == 1:
             return values[0].reshape(pool.shape)
-        slots = [value.reshape(1, *pool.shape) for value in values]
+        slots = [value.reshape(-1, *pool.shape) for value in values]
         if missing:
             slots.append(word_math.fresh(pool.family.buffer, (missing, *pool.shape), self.memory.zero))
         return jnp.concatenate(slots)
@@ -139,7 +138,7 @@ class _Run:
             slots = values[pool.family.number].reshape(-1, *pool.shape)
             for kept in pool.kept:
                 if kept.written:
-                    results.append(slots[kept.slot])
+                    results.append(slots[kept.span.first : kept.span.first + kept.span.slots])
                     memory.replace(kept.family, results[-1], 0, moved=False)
                 else:
                     read_only.add(kept.family)
@@ -170,10 +169,25 @@ class _Run:
             self.step(group, at, memory)
             return at + 1, [memory.words[n].reshape(v.shape) for n, v in zip(changed, values, strict=True)]
 
-        state = (at, [current[name] for name in changed])
+        shapes = [self.written_shape(group[0], name) or current[name].shape for name in changed]
+        state = (at, [current[name].reshape(shape) for name, shape in zip(changed, shapes, strict=True)])
         at, values = lax.while_loop(lambda state: _row(self.places, state[0])[GROUP] == number, body, state)
-        current.update(zip(changed, values, strict=True))
+        current.update({name: value.reshape(current[name].shape) for name, value in zip(changed, values, strict=True)})
         return at
+
+    def written_shape(self, kind: Kind, pool: int) -> Shape | None:
+        """How a kind reshapes a pool to write to it: reshaped any later, XLA would not write in place."""
+        signature = self.signature(kind)
+        for site, operand in zip(kind.sites, signature.operands, strict=True):
+            if operand.writes and site.outer.pool == pool:
+                box = None if self.is_scattered(signature, operand) else _written_view(operand, site).box()
+                return (site.outer.view.size,) if box is None or not box.has_unit_steps else box.extents
+        return None
+
+    def is_scattered(self, signature: Signature, operand: OperandSignature) -> bool:
+        """Whether run-time addresses let an operand be written by element numbers only."""
+        skips = signature.attribute("oob_mode") == "skip" and any(o.indirection for o in signature.operands)
+        return skips or (operand.indirection is not None and operand.indirection.kind != "scalar")
 
     def reads_what_it_changes(self, kind: Kind) -> bool:
         """Whether a kind's results go to a pool that it reads from."""
@@ -193,7 +207,7 @@ class _Run:
             return self.outcome(kind, at, Memory(dict(memory.words), memory.zero))
 
         def idle() -> _Outcome:
-            """Never run: a switch of one branch would be none."""
+            """It is never run: a switch of one branch would be none."""
             shapes = jax.eval_shape(lambda: branch(group[0]))
             zeros: _Outcome = jax.tree.map(lambda s: jnp.full(s.shape, memory.zero.astype(s.dtype)), shapes)
             return zeros
@@ -226,7 +240,7 @@ class _Run:
         for position in operands.positions(writes=True):
             if kind.sites[position].inner is not None:  # then this is the only result: see `stretches.can_step`
                 self.instructions.store(operands, rows, results)
-                shape = self.steps.pools[kind.sites[position].outer.pool].shape
+                shape = kind.sites[position].outer.view.shape
                 return _Outcome([memory.words[operands.families[position].number].reshape(shape)], {}, fault)
         return _Outcome(results, rows, fault)
 
@@ -266,6 +280,10 @@ class _Run:
 
 def _placed(placement: Placement, places: Array) -> Placed:
     return Placed(placement.view, tuple(places[column] for column in placement.columns), placement.loops)
+
+
+def _written_view(operand: OperandSignature, site: Site) -> View:
+    return site.outer.view if operand.indirection is None else moved_by_index(operand.indirection, site.outer.view)
 
 
 def _row(table: Array, at: Array) -> Array:

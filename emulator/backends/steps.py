@@ -15,7 +15,7 @@ import numpy as np
 
 from trnlab.emulator.backends.boxes import Move
 from trnlab.emulator.backends.immediates import Immediate, known_immediates
-from trnlab.emulator.backends.pools import Pool, Pooled, Pooling, Use
+from trnlab.emulator.backends.pools import Pool, Pooled, Pooling, Span, Use
 from trnlab.emulator.backends.positions import Located, Lookup, Number, Scope, locate
 from trnlab.emulator.backends.semantics import meaning_of
 from trnlab.emulator.backends.step_table import Table, TableBuilder
@@ -47,10 +47,10 @@ class Placement(NamedTuple):
 
 
 class Site(NamedTuple):
-    """An operand of a kind. One of another word size than its pool's is a view of one slot, taken out of the pool.
+    """An operand of a kind. One of another word size than its pool's is a view of a storage, taken out of the pool.
 
-    outer:  its view of the pool, or the slot
-    inner:  its view of the slot
+    outer:  its view of the pool, or the storage
+    inner:  its view of the storage
     inside: an indirect operand's view of its own buffer
     """
 
@@ -166,15 +166,18 @@ def _drift(coordinate: int, factor: int, number: Number, move: Move) -> _Drift:
     return _Drift(coordinate, factor, number, low, high)
 
 
-def _in_pool(view: View, slot: int, slots: int) -> View:
-    """A view of one storage as a view of a pool of them."""
-    hints = (view.size, *view.hints) if slots > 1 else view.hints
-    return view._replace(size=slots * view.size, hints=hints, offset=view.offset + slot * view.size)
+def _in_pool(view: View, span: Span, slots: int) -> View:
+    """A view of a storage as a view of the pool in which it takes a span of slots."""
+    each = view.size // span.slots
+    hints = (each, *view.hints) if slots > 1 else view.hints
+    return view._replace(size=slots * each, hints=hints, offset=view.offset + span.first * each)
 
 
-def _whole_slot(pool: Pool, slot: int) -> Located:
-    view = View("", prod(pool.shape), (), pool.shape, row_major(pool.shape), 0, 0)
-    return Located(_in_pool(view, slot, pool.family.slots), (), ())
+def _whole(pool: Pool, span: Span) -> Located:
+    shape = (span.slots, *pool.shape)
+    strides = row_major(shape)
+    view = View("", prod(shape), strides, shape, strides, 0, 0)
+    return Located(_in_pool(view, span, pool.family.slots), (), ())
 
 
 class _Operand(NamedTuple):
@@ -232,15 +235,25 @@ class _Planner:
         return _Step(at.number, tuple(self.operand(use, at.scope) for use in used), tuple(immediates))
 
     def operand(self, use: Use, scope: Scope) -> _Operand:
-        number, slot = self.pooled.place_of[use.held]
-        pool = self.pooled.pools[number]
+        span = self.pooled.place_of[use.held]
+        pool = self.pooled.pools[span.pool]
         inside = None
         if use.operand.indirection is not None:
             inside = _by_elements(-1, locate(self.plan, use.row, scope, inside_buffer=True))
-        if _is_retyped(use):
-            return _Operand(_by_coordinates(number, _whole_slot(pool, slot)), _by_coordinates(-1, use.located), inside)
-        view = _in_pool(use.located.view, slot, pool.family.slots)
-        return _Operand(_by_coordinates(number, use.located._replace(view=view)), None, inside)
+        if use.operand.dtype.itemsize != use.operand.buffer_dtype.itemsize:
+            span, inner = self.storage_of(use, span, scope)
+            return _Operand(_by_coordinates(span.pool, _whole(pool, span)), _by_coordinates(-1, inner), inside)
+        view = _in_pool(use.located.view, span, pool.family.slots)
+        return _Operand(_by_coordinates(span.pool, use.located._replace(view=view)), None, inside)
+
+    def storage_of(self, use: Use, span: Span, scope: Scope) -> tuple[Span, Located]:
+        """What of a span has to be taken out of the pool for one operand, and the operand's view of it."""
+        alone = locate(self.plan, use.row, scope, inside_buffer=True)
+        if alone.numbers != use.located.numbers or alone.view.moves != use.located.view.moves:
+            return span, use.located  # which slot it is in is known at run time only
+        each = use.located.view.size // span.slots
+        slot = (use.located.view.offset - alone.view.offset) // each
+        return Span(span.pool, span.first + slot, 1), alone._replace(view=alone.view._replace(size=each))
 
     # -- what steps have in common ----------------------------------------------------------------------------------
 
@@ -334,8 +347,3 @@ class _Planner:
                     self.words.put(np.asarray([row]), column, words[None])
             yield Scalar(column, first.values.dtype, shape, first.merged)
             column += prod(shape)
-
-
-def _is_retyped(use: Use) -> bool:
-    """Whether an operand sees words of another size than its storage has."""
-    return use.operand.dtype.itemsize != use.operand.buffer_dtype.itemsize

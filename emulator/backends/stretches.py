@@ -12,20 +12,28 @@ from dataclasses import dataclass
 from math import prod
 from typing import Final, NamedTuple, TypeAlias
 
+import numpy as np
+
+from trnlab.emulator.backends.layout import Plan
 from trnlab.emulator.backends.positions import Position, Scope, entry_of
-from trnlab.emulator.backends.storage import Storage
 from trnlab.emulator.nest import Block
 from trnlab.emulator.program import Signature
 from trnlab.emulator.repeats import Repeat
 
-INLINE_INSTRUCTIONS: Final = 400
-"""How many instructions of a program are compiled in line. Chosen by measurement: they take XLA two to four seconds."""
+INLINE_INSTRUCTIONS: Final = 128
+"""How many instructions of a program are compiled in line. Chosen by measurement: each takes XLA 10 to 60 ms."""
 
 SHORTEST: Final = 16
 """Instructions in a stretch: below that the loop around them costs more than it saves."""
 
-WRITTEN_OUT: Final = 8
-"""Most iterations of a repeat that becomes part of a stretch; one that runs longer is worth a loop of its own."""
+MOST_KINDS: Final = 1 / 3
+"""Kinds for each instruction in a stretch. Chosen by measurement: a kind takes XLA 40 to 60 ms."""
+
+WRITTEN_OUT: Final = 64
+"""How often an instruction in a stretch is written out at most; a longer repeat is worth a loop of its own."""
+
+MERGED_OUT: Final = 4
+"""The same for a repeat whose iterations could run all at once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,28 +58,36 @@ class Stretch:
 Part: TypeAlias = range | Block | Stretch
 
 
-def parts_by_block(storage: Storage, limit: int) -> dict[Block, tuple[Part, ...]]:
-    """The items of the blocks that have stretches, with those stretches in their place; the longest ones first.
+def parts_by_block(plan: Plan, limit: int) -> dict[Block, tuple[Part, ...]]:
+    """The items of the blocks that have stretches, with those stretches in their place.
 
     limit: how many instructions of the program stay in line, where there are stretches enough
     """
-    inline = len(storage.program)
+    inline = len(plan.storage.program)
     if inline <= limit:
         return {}
-    found = sorted(_stretches(storage, storage.top), key=lambda stretch: -len(stretch.instructions))
     taken: dict[Block, list[Stretch]] = {}
-    for stretch in found:
-        if inline <= limit or len(stretch.instructions) < min(SHORTEST, limit):
+    found = [stretch for stretch in _stretches(plan, plan.storage.top) if _is_worthwhile(plan, stretch, limit)]
+    # A loop would gather the pools of a stretch in every iteration: stretches outside come first.
+    for stretch in sorted(found, key=lambda s: (len(plan.storage.paths[s.block]), -len(s.instructions))):
+        if inline <= limit:
             break
         taken.setdefault(stretch.block, []).append(stretch)
         inline -= len(stretch.instructions)
-    return {block: tuple(_parts(storage, block, stretches)) for block, stretches in taken.items()}
+    return {block: tuple(_parts(plan, block, stretches)) for block, stretches in taken.items()}
 
 
-def _parts(storage: Storage, block: Block, stretches: list[Stretch]) -> Iterator[Part]:
+def _is_worthwhile(plan: Plan, stretch: Stretch, limit: int) -> bool:
+    """Whether it is long enough and its instructions are of few kinds, as far as their signatures tell."""
+    numbers = stretch.instructions
+    kinds = len(np.unique(plan.storage.program.signature_ids[numbers.start : numbers.stop]))
+    return len(numbers) >= min(SHORTEST, limit) and kinds <= MOST_KINDS * len(numbers)
+
+
+def _parts(plan: Plan, block: Block, stretches: list[Stretch]) -> Iterator[Part]:
     starts = {stretch.instructions.start: stretch for stretch in stretches}
     position = block.begin
-    for item in _pieces(storage, block):
+    for item in _pieces(plan, block):
         begin = item.begin if isinstance(item, Block) else item.start
         if begin in starts:
             yield starts[begin]
@@ -80,23 +96,23 @@ def _parts(storage: Storage, block: Block, stretches: list[Stretch]) -> Iterator
             yield item
 
 
-def _stretches(storage: Storage, block: Block) -> Iterator[Stretch]:
+def _stretches(plan: Plan, block: Block) -> Iterator[Stretch]:
     """The longest possible ones, of a block and of the blocks inside that are not part of one."""
     items: list[range | Block] = []
-    for item in _pieces(storage, block):
-        if _steps(storage, item, block, 1):
+    for item in _pieces(plan, block):
+        if _steps(plan, item, block, 1):
             items.append(item)
             continue
         if items:
             yield Stretch(block, tuple(items))
             items = []
         if isinstance(item, Block):
-            yield from _stretches(storage, item)
+            yield from _stretches(plan, item)
     if items:
         yield Stretch(block, tuple(items))
 
 
-def _pieces(storage: Storage, block: Block) -> Iterator[range | Block]:
+def _pieces(plan: Plan, block: Block) -> Iterator[range | Block]:
     """The block's items, cut around the instructions that stay in line."""
     for item in block.items:
         if isinstance(item, Block):
@@ -104,24 +120,26 @@ def _pieces(storage: Storage, block: Block) -> Iterator[range | Block]:
             continue
         start = item.start
         for number in item:
-            if not can_step(storage.program.signature_of(number)):
+            if not can_step(plan.storage.program.signature_of(number)):
                 yield from (piece for piece in (range(start, number), range(number, number + 1)) if piece)
                 start = number + 1
         if start < item.stop:
             yield range(start, item.stop)
 
 
-def _steps(storage: Storage, item: range | Block, block: Block, times: int) -> bool:
+def _steps(plan: Plan, item: range | Block, block: Block, times: int) -> bool:
     """Whether an item can be part of a stretch of the block, executed that many times."""
     if isinstance(item, range):
-        return all(can_step(storage.program.signature_of(number)) for number in item)
+        return all(can_step(plan.storage.program.signature_of(number)) for number in item)
     repeat = item.loop
     if not isinstance(repeat, Repeat) or times * repeat.trips > WRITTEN_OUT:
         return False
-    around = sum(isinstance(outer.loop, Repeat) for outer in storage.paths[block])
+    if plan.counts[item] > 1 and times * repeat.trips > MERGED_OUT:
+        return False
+    around = sum(isinstance(outer.loop, Repeat) for outer in plan.storage.paths[block])
     if repeat.trip_table is not None and prod(repeat.trip_table.shape[:around]) > 1:
         return False  # how often it runs is known at run time only
-    return all(_steps(storage, inner, block, times * repeat.trips) for inner in item.items)
+    return all(_steps(plan, inner, block, times * repeat.trips) for inner in item.items)
 
 
 def can_step(signature: Signature) -> bool:

@@ -37,12 +37,13 @@ def run_time_zero(value: Array) -> Array:
 
 def to_words(array: Array, dtype: DType) -> Array:
     """Elements, or words of their size, as they travel."""
-    return lax.bitcast_convert_type(array, carrier(dtype))
+    wanted = carrier(dtype)
+    return array if array.dtype == wanted else lax.bitcast_convert_type(array, wanted)
 
 
 def to_elements(words: Array, dtype: DType) -> Array:
-    """Carried values as elements of a dtype of their size."""
-    return lax.bitcast_convert_type(words, dtype.storage)
+    """Carried values as elements of a dtype of their size; outside of compiled code a conversion would be a copy."""
+    return words if words.dtype == dtype.storage else lax.bitcast_convert_type(words, dtype.storage)
 
 
 def recast(words: Array, dtype: DType) -> Array:

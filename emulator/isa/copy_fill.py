@@ -9,9 +9,9 @@ from jax import Array
 from trnlab.emulator import dtypes
 from trnlab.emulator.errors import DtypeError
 from trnlab.emulator.isa.limits import Rule, SameFree, SamePartitions
-from trnlab.emulator.isa.operators import REFERENCE, VECTOR_FIRST, EngineSet, RunsOn, from_pattern
+from trnlab.emulator.isa.operators import REFERENCE, VECTOR_FIRST, EngineSet, RunsHere, from_pattern
 from trnlab.emulator.isa.registry import ANY_DTYPE, Call, Math, instruction, reads, writes
-from trnlab.emulator.target import Engine, Feature
+from trnlab.emulator.target import Engine, Feature, Target
 
 
 def _copies_bits(call: Call) -> Math:
@@ -24,8 +24,8 @@ def _copy_casts_packed(call: Call) -> str | None:
     return f"{source} to {target}" if source != target and (source.is_packed or target.is_packed) else None
 
 
-def _copy_engines(call: Call) -> EngineSet:
-    if call.target.has(Feature.SCALAR_TENSOR_COPY):
+def _copy_engines(target: Target) -> EngineSet:
+    if target.has(Feature.SCALAR_TENSOR_COPY):
         return (Engine.VECTOR, Engine.SCALAR, Engine.GPSIMD), ""
     return (Engine.VECTOR, Engine.GPSIMD), "(the Scalar Engine copies with nisa.activation(op=nl.copy))"
 
@@ -34,7 +34,7 @@ def _copy_engines(call: Call) -> EngineSet:
     engines=(Engine.VECTOR, Engine.SCALAR, Engine.GPSIMD),
     operands=(writes("dst", dtypes=ANY_DTYPE), reads("src", dtypes=ANY_DTYPE)),
     limits=(
-        RunsOn(_copy_engines, REFERENCE + "tensor_copy, NeuronCore-v2"),
+        RunsHere(_copy_engines, REFERENCE + "tensor_copy, NeuronCore-v2"),
         SamePartitions("src", "dst"),
         SameFree("src", "dst"),
         Rule(

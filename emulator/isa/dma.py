@@ -243,9 +243,15 @@ def _skips_without_index(call: Call) -> str | None:
             operand="src",
             error=DtypeError,
             source=_GUIDE_V3,
+            words="a dtype of 2 or 4 bytes; of 2 bytes with hwdge or a vector of indices",
         ),
         *_GATHER_LIMITS,
-        Rule(_not_permuted, lambda call: f"shape {_permuted(call)}", operand="dst"),
+        Rule(
+            _not_permuted,
+            lambda call: f"shape {_permuted(call)}",
+            operand="dst",
+            words="the shape of src, its dimensions permuted as axes say",
+        ),
         Rule(
             _software_without_index,
             "unknown, none or hwdge, or a src with a run-time index",
@@ -260,6 +266,8 @@ def _skips_without_index(call: Call) -> str | None:
             operand="src",
             error=ShapeError,
             source=f"{_TRANSPOSE} (the DGE reference asks for a last dimension that is a multiple of 128 instead)",
+            words="with hwdge: 16 rows in 2-D; else 1, 2, 4, 8 or 16 with rows x shape[-2] a multiple of 16; "
+            "a last dimension of at most 128",
         ),
         Rule(
             _skips_without_index,

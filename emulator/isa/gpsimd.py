@@ -54,6 +54,7 @@ _PATTERN = (
         _wrong_count,
         lambda call: f"{call['dst'].free_elements} values, one for each element of a partition",
         operand="pattern",
+        words="as many values as dst has elements per partition: the product of the nums",
     ),
 )
 

@@ -4,25 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from trnlab.emulator.dtypes import DType
 from trnlab.emulator.errors import ArgumentError, BufferError, DtypeError, GenerationError, ShapeError
-from trnlab.emulator.isa.registry import Breach, Call, OperandView
+from trnlab.emulator.isa.registry import Breach, Call, LimitText, OperandView
 from trnlab.emulator.memory import MemoryRegion
 from trnlab.emulator.target import Feature, Target
 
-Bound = int | Callable[[Call], int]
-"""A number, or how to read it off the call (its target, the destination's dtype)."""
+Bound = int | Callable[[Target], int]
+"""A number, or how to read it off the target."""
+
+Words = str | Callable[[Target], str]
+"""A text, or how to write it with the target's numbers."""
 
 
-def _value(bound: Bound, call: Call) -> int:
-    return bound(call) if callable(bound) else bound
-
-
-def target_bound(read: Callable[[Target], int]) -> Callable[[Call], int]:
-    """A bound that is a field of the target."""
-    return lambda call: read(call.target)
+def _value(bound: Bound, target: Target) -> int:
+    return bound(target) if callable(bound) else bound
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +30,9 @@ class _Measured:
     operand: str
     bound: Bound
     source: str = ""
+    what: ClassVar[str]
 
-    def _measure(self, view: OperandView) -> tuple[int, str]:
+    def _measure(self, view: OperandView) -> int:
         raise NotImplementedError
 
     def _keeps(self, value: int, bound: int) -> bool:
@@ -46,31 +45,39 @@ class _Measured:
         """None when the operand is absent or keeps the bound."""
         if self.operand not in call:
             return None
-        view, bound = call[self.operand], _value(self.bound, call)
-        value, what = self._measure(view)
+        view, bound = call[self.operand], _value(self.bound, call.target)
+        value = self._measure(view)
         if self._keeps(value, bound):
             return None
         return Breach(
             error=ShapeError,
             operand=self.operand,
-            found=f"{view}, {what} {value}",
-            allowed=f"{what} {self._rule(bound)}",
+            found=f"{view}, {self.what} {value}",
+            allowed=f"{self.what} {self._rule(bound)}",
             source=self.source,
         )
+
+    def describe(self, target: Target) -> LimitText:
+        """The bound in words."""
+        return LimitText((self.operand,), f"{self.what} {self._rule(_value(self.bound, target))}", self.source)
 
 
 class MaxFree(_Measured):
     """At most `bound` elements per partition."""
 
-    def _measure(self, view: OperandView) -> tuple[int, str]:
-        return view.free_elements, "free size"
+    what = "free size"
+
+    def _measure(self, view: OperandView) -> int:
+        return view.free_elements
 
 
 class MinFree(_Measured):
     """At least `bound` elements per partition."""
 
-    def _measure(self, view: OperandView) -> tuple[int, str]:
-        return view.free_elements, "free size"
+    what = "free size"
+
+    def _measure(self, view: OperandView) -> int:
+        return view.free_elements
 
     def _keeps(self, value: int, bound: int) -> bool:
         return value >= bound
@@ -82,8 +89,10 @@ class MinFree(_Measured):
 class ExactFree(_Measured):
     """Exactly `bound` elements per partition."""
 
-    def _measure(self, view: OperandView) -> tuple[int, str]:
-        return view.free_elements, "free size"
+    what = "free size"
+
+    def _measure(self, view: OperandView) -> int:
+        return view.free_elements
 
     def _keeps(self, value: int, bound: int) -> bool:
         return value == bound
@@ -95,8 +104,10 @@ class ExactFree(_Measured):
 class FreeMultipleOf(_Measured):
     """Elements per partition a multiple of `bound`."""
 
-    def _measure(self, view: OperandView) -> tuple[int, str]:
-        return view.free_elements, "free size"
+    what = "free size"
+
+    def _measure(self, view: OperandView) -> int:
+        return view.free_elements
 
     def _keeps(self, value: int, bound: int) -> bool:
         return value % bound == 0
@@ -108,15 +119,19 @@ class FreeMultipleOf(_Measured):
 class MaxPartitions(_Measured):
     """At most `bound` partitions."""
 
-    def _measure(self, view: OperandView) -> tuple[int, str]:
-        return view.partitions, "partition count"
+    what = "partition count"
+
+    def _measure(self, view: OperandView) -> int:
+        return view.partitions
 
 
 class PartitionsMultipleOf(_Measured):
     """Partitions a multiple of `bound`."""
 
-    def _measure(self, view: OperandView) -> tuple[int, str]:
-        return view.partitions, "partition count"
+    what = "partition count"
+
+    def _measure(self, view: OperandView) -> int:
+        return view.partitions
 
     def _keeps(self, value: int, bound: int) -> bool:
         return value % bound == 0
@@ -128,8 +143,10 @@ class PartitionsMultipleOf(_Measured):
 class MaxDims(_Measured):
     """At most `bound` dimensions."""
 
-    def _measure(self, view: OperandView) -> tuple[int, str]:
-        return len(view.shape), "number of dimensions"
+    what = "number of dimensions"
+
+    def _measure(self, view: OperandView) -> int:
+        return len(view.shape)
 
 
 class _Compared:
@@ -158,6 +175,10 @@ class _Compared:
                     source=self.source,
                 )
         return None
+
+    def describe(self, target: Target) -> LimitText:
+        """The relation in words."""
+        return LimitText(self.operands, f"the same {self.what}", self.source)
 
 
 class SamePartitions(_Compared):
@@ -219,6 +240,12 @@ class NotAllIn:
             source=self.source,
         )
 
+    def describe(self, target: Target) -> LimitText:
+        """The rule in words."""
+        return LimitText(
+            self.operands, f"at most one of {' and '.join(self.operands)} in {self.region.value}", self.source
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class AttributeIn:
@@ -237,9 +264,17 @@ class AttributeIn:
             error=ArgumentError,
             operand=self.attribute,
             found=f"{value}",
-            allowed=", ".join(str(item) for item in self.values),
+            allowed=self._allowed,
             source=self.source,
         )
+
+    @property
+    def _allowed(self) -> str:
+        return ", ".join(str(item) for item in self.values)
+
+    def describe(self, target: Target) -> LimitText:
+        """The values."""
+        return LimitText((self.attribute,), self._allowed, self.source)
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,12 +297,23 @@ class Needs:
             source=self.source,
         )
 
+    def describe(self, target: Target) -> LimitText:
+        """Whether the use exists, or from which generation on."""
+        first = self.feature.first_generation.label
+        return LimitText(
+            (), f"{self.what} allowed" if target.has(self.feature) else f"no {self.what}: from {first} on", self.source
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Rule:
     """Any other documented limit: `broken` says what it found, or None; `allowed` is the rule in words.
 
     allowed: the words, or how to read them off the call where they depend on it
+    words:   the rule without a call, on a target; needed where `allowed` depends on the call or says too little alone
+
+    Raises:
+        TypeError: `allowed` depends on the call and there are no words.
     """
 
     broken: Callable[[Call], str | None]
@@ -275,6 +321,11 @@ class Rule:
     operand: str = ""
     error: type[ArgumentError | ShapeError | DtypeError | BufferError] = ShapeError
     source: str = ""
+    words: Words = ""
+
+    def __post_init__(self) -> None:
+        if callable(self.allowed) and not self.words:
+            raise TypeError(f"the rule on {self.operand or 'the call'} needs words: what it allows depends on the call")
 
     def check(self, call: Call) -> Breach | None:
         """None when the call keeps the rule."""
@@ -283,3 +334,8 @@ class Rule:
             return None
         allowed = self.allowed(call) if callable(self.allowed) else self.allowed
         return Breach(error=self.error, operand=self.operand, found=found, allowed=allowed, source=self.source)
+
+    def describe(self, target: Target) -> LimitText:
+        """The rule in words."""
+        words = self.words(target) if callable(self.words) else self.words or str(self.allowed)
+        return LimitText((self.operand,) if self.operand else (), words, self.source)

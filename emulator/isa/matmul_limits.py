@@ -50,6 +50,11 @@ def moving_bound(call: Call) -> int:
     return narrow if narrow and call["dst"].dtype.itemsize == 2 else call.target.matmul_moving_free_max_fp32
 
 
+def _moving_bounds(target: Target) -> str:
+    wide, narrow = target.matmul_moving_free_max_fp32, target.matmul_moving_free_max_bf16
+    return f"at most {wide} columns" + (f" for a 4-byte dst, {narrow} for a 2-byte one" if narrow else "")
+
+
 def tile_sizes(target: Target) -> list[int]:
     """The row and column sizes a tile of the array may have, largest first."""
     sizes = [target.tensor_rows]
@@ -92,6 +97,7 @@ TILE_LIMITS: Final[tuple[Limit, ...]] = (
         lambda call: f"(rows, columns), each one of {', '.join(map(str, tile_sizes(call.target)))}",
         operand="tile_size",
         error=ArgumentError,
+        words=lambda target: f"(rows, columns), each one of {', '.join(map(str, tile_sizes(target)))}",
     ),
     Rule(
         _bad_tile_position,
@@ -142,18 +148,35 @@ def _expected_result(call: Call) -> str:
 
 SIZE_LIMITS: Final[tuple[Limit, ...]] = (
     Rule(
-        _contractions_differ, lambda call: f"{call['stationary'].partitions}, as the stationary has", operand="moving"
+        _contractions_differ,
+        lambda call: f"{call['stationary'].partitions}, as the stationary has",
+        operand="moving",
+        words="the contraction (partitions) of the stationary",
     ),
-    Rule(_too_long, lambda call: f"at most {call.attributes['tile_size'][0]} (the tile's rows)", operand="stationary"),
+    Rule(
+        _too_long,
+        lambda call: f"at most {call.attributes['tile_size'][0]} (the tile's rows)",
+        operand="stationary",
+        words=lambda target: f"contraction of at most the tile's rows: {target.tensor_rows} without tiles",
+    ),
     Rule(
         _too_many_columns,
         lambda call: f"at most {call.attributes['tile_size'][1]} (the tile's columns)",
         operand="stationary",
+        words=lambda target: f"at most the tile's columns: {target.tensor_columns} without tiles",
     ),
     Rule(
-        _too_much_moving, lambda call: f"at most {moving_bound(call)} for a {call['dst'].dtype} dst", operand="moving"
+        _too_much_moving,
+        lambda call: f"at most {moving_bound(call)} for a {call['dst'].dtype} dst",
+        operand="moving",
+        words=_moving_bounds,
     ),
-    Rule(_result_shape, _expected_result, operand="dst"),
+    Rule(
+        _result_shape,
+        _expected_result,
+        operand="dst",
+        words="a partition for each column of the stationary, an element for each column of the moving",
+    ),
 )
 
 
@@ -177,12 +200,21 @@ def _matmul_results(call: Call) -> frozenset[DType]:
     return result_dtypes(call.target)
 
 
+def _results_in_words(target: Target) -> str:
+    mode = "; the dtype of stationary with is_transpose" if target.has(Feature.BIT_ACCURATE_TRANSPOSE) else ""
+    return names(result_dtypes(target)) + mode
+
+
 def _bad_result_dtype(call: Call) -> str | None:
     return None if call["dst"].dtype in _matmul_results(call) else str(call["dst"])
 
 
 RESULT_DTYPE: Final = Rule(
-    _bad_result_dtype, lambda call: names(_matmul_results(call)), operand="dst", error=DtypeError
+    _bad_result_dtype,
+    lambda call: names(_matmul_results(call)),
+    operand="dst",
+    error=DtypeError,
+    words=_results_in_words,
 )
 INPUT_DTYPES: Final[tuple[Limit, ...]] = (
     Rule(
@@ -229,8 +261,14 @@ DOUBLE_ROW_LIMITS: Final[tuple[Limit, ...]] = (
         f"{names(DOUBLE_ROW_INPUTS)} in double_row mode",
         operand="perf_mode",
         error=DtypeError,
+        words=lambda target: f"{names(frozenset(filter(target.has_dtype, DOUBLE_ROW_INPUTS)))} in double_row mode",
     ),
-    Rule(_not_paired, "shape (K, 2, columns): the first free dimension of size 2", operand="perf_mode"),
+    Rule(
+        _not_paired,
+        "shape (K, 2, columns): the first free dimension of size 2",
+        operand="perf_mode",
+        words="stationary and moving of shape (K, 2, columns) in double_row mode",
+    ),
     Rule(
         _combined,
         "double_row without column tiling and without transpose mode",
@@ -268,11 +306,18 @@ def _adds_to_transpose(call: Call) -> str | None:
 
 SPREAD_BYTES: Final = "a step of 2: the transpose mode writes one-byte data as 16-bit elements"
 TRANSPOSE_MODE_LIMITS: Final[tuple[Limit, ...]] = (
-    Rule(_dense_transposed_bytes, SPREAD_BYTES, operand="dst", source=TRAINIUM2_GUIDE),
+    Rule(
+        _dense_transposed_bytes,
+        SPREAD_BYTES,
+        operand="dst",
+        source=TRAINIUM2_GUIDE,
+        words=f"with is_transpose and one-byte data, from NeuronCore-v3 on: {SPREAD_BYTES}",
+    ),
     Rule(
         _adds_to_transpose,
         "accumulate=False or None: the transpose mode moves bits and adds nothing",
         operand="accumulate",
         error=ArgumentError,
+        words="False or None with is_transpose, from NeuronCore-v3 on: the transpose mode moves bits and adds nothing",
     ),
 )

@@ -45,7 +45,11 @@ def _bad_scale(scale: str, data: str) -> Rule:
         needed, free = scale_rows(call[data].partitions), call[data].free_elements
         return f"at least {needed} partitions of {free} elements, for {data} {call[data]}"
 
-    return Rule(found, allowed, operand=scale)
+    words = (
+        f"the free size of {data}, and partitions from the first live row to the last: those of {data} less "
+        f"{QUADRANT - SCALES_PER_QUADRANT}"
+    )
+    return Rule(found, allowed, operand=scale, words=words)
 
 
 MX_LIMITS: Final[tuple[Limit, ...]] = (

@@ -15,9 +15,10 @@ from jax import Array, lax
 
 from trnlab.emulator.dtypes import DType
 from trnlab.emulator.errors import ArgumentError, DtypeError, EngineError, GenerationError
-from trnlab.emulator.isa.registry import Breach, Call
+from trnlab.emulator.isa.limits import Words
+from trnlab.emulator.isa.registry import Breach, Call, LimitText
 from trnlab.emulator.numerics.elementwise import ALU_OPS, REDUCTIONS
-from trnlab.emulator.target import Engine, Generation
+from trnlab.emulator.target import Engine, Generation, Target
 
 ALU_SOURCE: Final = "NKI reference, ISA API common fields, supported math operators"
 
@@ -57,6 +58,11 @@ COMPARISONS: Final = ("equal", "less", "less_equal", "greater", "greater_equal")
 def is_bitvec(name: str) -> bool:
     """Whether the operator works on bit patterns; False for a name that is no operator."""
     return name in BITVEC
+
+
+def first_generation(name: str) -> Generation:
+    """The first generation whose engines have the operator as an instruction."""
+    return max(Generation(ALU_OPS[name].first_generation), _SINCE.get(name, Generation.V2))
 
 
 def is_unary(name: str | None) -> bool:
@@ -129,10 +135,18 @@ class DtypesWhen:
                     error=DtypeError,
                     operand=view.name,
                     found=str(view),
-                    allowed=f"{', '.join(sorted(self.dtypes))} {self.why}",
+                    allowed=self._allowed,
                     source=self.source,
                 )
         return None
+
+    @property
+    def _allowed(self) -> str:
+        return f"{', '.join(sorted(self.dtypes))} {self.why}"
+
+    def describe(self, target: Target) -> LimitText:
+        """The dtypes and when they are asked for."""
+        return LimitText(self.operands, self._allowed, self.source)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +161,7 @@ class OperatorExists:
             name = call.attributes[attribute]
             if name not in ALU_OPS:
                 continue
-            first = max(Generation(ALU_OPS[name].first_generation), _SINCE.get(name, Generation.V2))
+            first = first_generation(name)
             if call.target.generation < first:
                 return Breach(
                     error=GenerationError,
@@ -157,6 +171,12 @@ class OperatorExists:
                     source=f"{ALU_OPS[name].source}; NKI 0.4.0 release notes",
                 )
         return None
+
+    def describe(self, target: Target) -> LimitText:
+        """The operators that only later generations have."""
+        later = [name for name in ALU_OPS if first_generation(name) > target.generation]
+        words = f"operators that the generation has: not {', '.join(later)}" if later else "operators of any generation"
+        return LimitText(self.attributes, words, "NKI 0.4.0 release notes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,23 +202,55 @@ class OperandSuitsOperator:
             source=ALU_SOURCE,
         )
 
+    def describe(self, target: Target) -> LimitText:
+        """When the operand is given."""
+        words = f"given where {self.attribute} is a binary operator; None where it is None; None or 0 where it is unary"
+        return LimitText((self.operand,), words, ALU_SOURCE)
+
+
+def _named(engines: EngineSet) -> str:
+    able, why = engines
+    return f"{', '.join(engine.value for engine in able)} {why}".strip()
+
+
+def _unable(call: Call, engines: EngineSet, source: str) -> Breach | None:
+    if call.engine in engines[0]:
+        return None
+    found = str(call.engine.value if call.engine else None)
+    return Breach(error=EngineError, operand="engine", found=found, allowed=_named(engines), source=source)
+
 
 @dataclass(frozen=True, slots=True)
 class RunsOn:
-    """The engines that can run this very call, fewer than the instruction's; `engines` names them and why."""
+    """The engines that can run this very call, fewer than the instruction's; `engines` names them and why.
+
+    words: the same without a call
+    """
 
     engines: Callable[[Call], EngineSet]
+    source: str
+    words: Words
+
+    def check(self, call: Call) -> Breach | None:
+        """None when the call's engine is one of them."""
+        return _unable(call, self.engines(call), self.source)
+
+    def describe(self, target: Target) -> LimitText:
+        """Which engines run which calls."""
+        return LimitText(("engine",), self.words(target) if callable(self.words) else self.words, self.source)
+
+
+@dataclass(frozen=True, slots=True)
+class RunsHere:
+    """The engines that run the instruction on the target's generation; `engines` names them and why."""
+
+    engines: Callable[[Target], EngineSet]
     source: str
 
     def check(self, call: Call) -> Breach | None:
         """None when the call's engine is one of them."""
-        able, why = self.engines(call)
-        if call.engine in able:
-            return None
-        return Breach(
-            error=EngineError,
-            operand="engine",
-            found=str(call.engine.value if call.engine else None),
-            allowed=f"{', '.join(engine.value for engine in able)} {why}".strip(),
-            source=self.source,
-        )
+        return _unable(call, self.engines(call.target), self.source)
+
+    def describe(self, target: Target) -> LimitText:
+        """The engines on the target."""
+        return LimitText(("engine",), _named(self.engines(target)), self.source)

@@ -25,7 +25,7 @@ from trnlab.emulator.errors import DtypeError
 from trnlab.emulator.isa.accumulator import FLOAT32
 from trnlab.emulator.isa.bits import from_words, to_words
 from trnlab.emulator.isa.limits import MaxDims, Rule, SameDtype, SameFree, SamePartitions
-from trnlab.emulator.isa.operators import REFERENCE, EngineSet, RunsOn, from_pattern
+from trnlab.emulator.isa.operators import REFERENCE, EngineSet, RunsHere, from_pattern
 from trnlab.emulator.isa.registry import (
     FLOAT_DTYPES,
     REGISTER,
@@ -39,7 +39,7 @@ from trnlab.emulator.isa.registry import (
 )
 from trnlab.emulator.numerics import xorwow
 from trnlab.emulator.numerics.casts import seal
-from trnlab.emulator.target import Engine, Feature, Generation
+from trnlab.emulator.target import Engine, Feature, Generation, Target
 
 GENERATORS: Final = {Engine.VECTOR: 4, Engine.GPSIMD: 1}
 """Generators in each lane."""
@@ -80,8 +80,8 @@ def unseeded(engine: Engine, lanes: int) -> np.ndarray[Any, np.dtype[np.uint32]]
 # -------------------------------------------------------------------------------------------------------- numbers
 
 
-def _rng_engines(call: Call) -> EngineSet:
-    if call.target.generation < Generation.V3:
+def _rng_engines(target: Target) -> EngineSet:
+    if target.generation < Generation.V3:
         return (Engine.VECTOR,), "(gpsimd from NeuronCore-v3 on)"
     return (Engine.VECTOR, Engine.GPSIMD), ""
 
@@ -89,7 +89,7 @@ def _rng_engines(call: Call) -> EngineSet:
 @instruction(
     engines=(Engine.VECTOR, Engine.GPSIMD),
     operands=(writes("dst", dtypes=_INTEGERS), STATE),
-    limits=(RunsOn(_rng_engines, REFERENCE + "rng"),),
+    limits=(RunsHere(_rng_engines, REFERENCE + "rng"),),
     math="raw",
     source=REFERENCE + "rng",
     assumptions=ASSUMPTIONS,
@@ -181,8 +181,8 @@ def set_rng_seed(src_seeds: Array, state: jax.ShapeDtypeStruct) -> Array:
     return jnp.asarray(xorwow.seeded(seed, lanes, words // xorwow.STATE_WORDS))
 
 
-def _state_engines(call: Call) -> EngineSet:
-    if not call.target.has(Feature.XORWOW):
+def _state_engines(target: Target) -> EngineSet:
+    if not target.has(Feature.XORWOW):
         return (Engine.GPSIMD,), "(vector from NeuronCore-v4 on)"
     return (Engine.GPSIMD, Engine.VECTOR), ""
 
@@ -198,7 +198,8 @@ def _wrong_words(operand: str) -> Rule:
     def allowed(call: Call) -> str:
         return f"{call['state'].free_elements} elements per partition on the {call.engine} engine"
 
-    return Rule(found, allowed, operand=operand)
+    each = " or ".join(f"{state_words(engine)} on {engine}" for engine in GENERATORS)
+    return Rule(found, allowed, operand=operand, words=f"an element per partition for each word of a lane: {each}")
 
 
 _STATE_FACTS: Final[dict[str, Any]] = {
@@ -211,7 +212,7 @@ _STATE_FACTS: Final[dict[str, Any]] = {
 @instruction(
     operands=(reads("src_seeds", regions=SBUF, dtypes=_WORD), writes("state", **_STATE)),
     limits=(
-        RunsOn(_state_engines, REFERENCE + "rand_set_state"),
+        RunsHere(_state_engines, REFERENCE + "rand_set_state"),
         MaxDims("src_seeds", 2, source=REFERENCE + "rand_set_state"),
         _wrong_words("src_seeds"),
     ),
@@ -227,7 +228,7 @@ def rand_set_state(src_seeds: Array) -> Array:
 @instruction(
     operands=(writes("dst", dtypes=_WORD), reads("state", **_STATE)),
     limits=(
-        RunsOn(_state_engines, REFERENCE + "rand_get_state"),
+        RunsHere(_state_engines, REFERENCE + "rand_get_state"),
         MaxDims("dst", 2, source=REFERENCE + "rand_get_state"),
         _wrong_words("dst"),
     ),

@@ -32,7 +32,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from trnlab.emulator.dtypes import DTYPES, DType
 from trnlab.emulator.errors import KernelError
@@ -179,11 +179,26 @@ class Breach:
     source: str = ""
 
 
+class LimitText(NamedTuple):
+    """A limit in words that need no call: the operands or attributes it binds, what it admits, and its source.
+
+    source: "" where it is the instruction's own page
+    """
+
+    operands: tuple[str, ...]
+    allowed: str
+    source: str = ""
+
+
 class Limit(Protocol):
-    """A documented limit of an instruction, as data that can judge a call."""
+    """A documented limit of an instruction, as data that can judge a call and say on a target what it admits."""
 
     def check(self, call: Call) -> Breach | None:
         """None when the call keeps the limit."""
+        ...
+
+    def describe(self, target: Target) -> LimitText:
+        """The limit in words, with the target's numbers."""
         ...
 
 

@@ -57,6 +57,7 @@ _FACTS: Final[dict[str, Any]] = {
             operand="bias",
             error=ArgumentError,
             source="NKI reference, ISA API common fields, engine selection: reciprocal on NeuronCore-v2",
+            words="none with op=reciprocal on NeuronCore-v2",
         ),
         SamePartitions("data", "dst", "bias", "scale", "reduce_res"),
         SameFree("data", "dst"),

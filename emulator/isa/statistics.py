@@ -12,7 +12,7 @@ from typing import Final
 import jax.numpy as jnp
 from jax import Array
 
-from trnlab.emulator.isa.limits import ExactFree, FreeMultipleOf, MaxFree, SamePartitions, target_bound
+from trnlab.emulator.isa.limits import ExactFree, FreeMultipleOf, MaxFree, SamePartitions
 from trnlab.emulator.isa.operators import REFERENCE
 from trnlab.emulator.isa.registry import instruction, reads, writes
 from trnlab.emulator.numerics import reductions
@@ -38,7 +38,7 @@ def _describe(x: Array) -> list[Array]:
     engines=(Engine.VECTOR,),
     operands=(writes("dst"), reads("data")),
     limits=(
-        MaxFree("data", target_bound(lambda target: target.bn_stats_free_max), REFERENCE + "bn_stats"),
+        MaxFree("data", lambda target: target.bn_stats_free_max, REFERENCE + "bn_stats"),
         SamePartitions("data", "dst"),
         ExactFree("dst", 2 * TRIPLE, REFERENCE + "bn_stats"),
     ),

@@ -33,7 +33,7 @@ from trnlab.emulator.isa.operators import (
 from trnlab.emulator.isa.registry import INTEGER_DTYPES, Call, instruction, reads, writes
 from trnlab.emulator.memory import MemoryRegion
 from trnlab.emulator.numerics.casts import seal
-from trnlab.emulator.target import Engine, Generation
+from trnlab.emulator.target import Engine, Generation, Target
 
 _SCALAR_ENGINE_PAIRS: Final = (("multiply", "add"), ("multiply", None), ("add", None))
 
@@ -48,6 +48,11 @@ def _tensor_scalar_engines(call: Call) -> EngineSet:
     if call.target.generation >= Generation.V4 or pair in _SCALAR_ENGINE_PAIRS:
         return (Engine.VECTOR, Engine.SCALAR), "(gpsimd is for rsqrt)"
     return (Engine.VECTOR,), "(scalar is for multiply and add, multiply alone, or add alone; gpsimd is for rsqrt)"
+
+
+def _engines_in_words(target: Target) -> str:
+    scalar = "" if target.generation >= Generation.V4 else " for multiply and add, multiply alone, or add alone"
+    return f"vector, or scalar{scalar}; vector alone for bitvec operators, gpsimd alone for rsqrt"
 
 
 def _tensor_scalar_engine(call: Call) -> Engine:
@@ -78,7 +83,7 @@ def _has_no_operator(call: Call) -> str | None:
         Rule(_has_no_operator, "an operator as op0, op1 or both", operand="op0", error=ArgumentError),
         Rule(_mixes_classes, "op0 and op1 both bitvec or both arithmetic", operand="op1", error=ArgumentError),
         OperatorExists(("op0", "op1")),
-        RunsOn(_tensor_scalar_engines, REFERENCE + "tensor_scalar"),
+        RunsOn(_tensor_scalar_engines, REFERENCE + "tensor_scalar", _engines_in_words),
         OperandSuitsOperator("op0", "operand0"),
         OperandSuitsOperator("op1", "operand1"),
         DtypesWhen(

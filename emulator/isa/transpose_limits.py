@@ -70,23 +70,34 @@ TRANSPOSE_LIMITS: Final[tuple[Limit, ...]] = (
         _tile_too_large,
         lambda call: "at most {} x {} on the {} engine".format(*_largest(call), call.engine),
         operand="data",
+        words=lambda target: (
+            f"at most {target.tensor_rows} x {target.tensor_columns} on the tensor engine, "
+            f"{VECTOR_BLOCK} x {VECTOR_BLOCK} on the vector engine"
+        ),
     ),
     Rule(_wrong_spaces, "data in sbuf and dst in psum on the tensor engine", operand="dst", error=BufferError),
     Rule(
         _not_transposed,
         lambda call: f"{call['data'].free_elements} partitions of {call['data'].partitions} elements",
         operand="dst",
+        words="the shape of data transposed: a partition for each of its free elements",
     ),
     Rule(
         lambda call: None if call["dst"].dtype in _transposed_dtypes(call) else str(call["dst"]),
         lambda call: names(_transposed_dtypes(call)),
         operand="dst",
         error=DtypeError,
+        words=lambda target: (
+            "the dtype of data"
+            if target.has(Feature.BIT_ACCURATE_TRANSPOSE)
+            else "the dtype of data, or float32 on the tensor engine"
+        ),
     ),
     Rule(
         lambda call: dense_bytes(call) if on_tensor_engine(call) and transposes_bits(call) else None,
         SPREAD_BYTES,
         operand="dst",
         source=TRAINIUM2_GUIDE,
+        words=f"one-byte data on the tensor engine, from NeuronCore-v3 on: {SPREAD_BYTES}",
     ),
 )

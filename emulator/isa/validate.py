@@ -13,14 +13,17 @@ from trnlab.emulator.errors import (
     ShapeError,
 )
 from trnlab.emulator.isa import tensor_indirection
-from trnlab.emulator.isa.registry import Breach, Call, InstructionSpec, Operand, OperandView
+from trnlab.emulator.isa.registry import Breach, Call, InstructionSpec, LimitText, Operand, OperandView
 from trnlab.emulator.memory import ON_CHIP_REGIONS, MemoryRegion
 from trnlab.emulator.program import OperandSignature, Signature
 from trnlab.emulator.target import Engine, Target
 
 _QUADRANT = 32  # partitions; A-v2, "start partition" rules of the SBUF/PSUM access patterns
 _START_RULE = "NKI architecture guide, SBUF and PSUM access: start partition by partition count"
+_STARTS = ((2 * _QUADRANT, (0,)), (_QUADRANT, (0, 64)), (0, (0, 32, 64, 96)))  # of more than so many partitions
 _MAX_DIMS = 5  # a partition and four free dimensions; A-v2, access patterns
+_ACCESS = "NKI architecture guide, access patterns"
+_GPSIMD = "NKI architecture guide, GpSimd Engine"
 
 
 def view_of(operand: OperandSignature) -> OperandView:
@@ -104,7 +107,7 @@ def _operand(operand: Operand, view: OperandView, call: Call) -> Iterator[Breach
             operand=operand.name,
             found=f"{view}, {len(view.shape)} dimensions",
             allowed=f"at most {_MAX_DIMS} dimensions: the partition and four free ones",
-            source="NKI architecture guide, access patterns",
+            source=_ACCESS,
         )
     if operand.per_partition and view.free_elements != 1:
         yield Breach(
@@ -132,7 +135,7 @@ def _engine(spec: InstructionSpec, call: Call) -> Iterator[Breach]:
                     operand=view.name,
                     found=f"{view} on the gpsimd engine",
                     allowed="an operand in sbuf: GpSimd cannot reach PSUM",
-                    source="NKI architecture guide, GpSimd Engine",
+                    source=_GPSIMD,
                 )
 
 
@@ -146,12 +149,7 @@ def start_breach(spec: InstructionSpec, signature: Signature, operand: OperandSi
     facts = spec.operand(operand.name.partition(".")[0])
     bound_by = (operand.name, *facts.starts_with)
     count = max(other.shape[0] for other in signature.operands if other.name in bound_by)
-    if count > 64:
-        starts: tuple[int, ...] = (0,)
-    elif count > _QUADRANT:
-        starts = (0, 64)
-    else:
-        starts = (0, 32, 64, 96)
+    starts = next(starts for fewer, starts in _STARTS if count > fewer)
     allowed = facts.quadrant_offsets
     if start in starts or (start % _QUADRANT in allowed and start - start % _QUADRANT in starts):
         return None
@@ -163,3 +161,22 @@ def start_breach(spec: InstructionSpec, signature: Signature, operand: OperandSi
         allowed=f"{count} partitions start at {', '.join(map(str, starts))}{extra}",
         source=_START_RULE,
     )
+
+
+def shared_limits(spec: InstructionSpec, target: Target) -> tuple[LimitText, ...]:
+    """The rules above in words, as far as they bind the instruction: those that are not facts of one operand."""
+    names = tuple(operand.name for operand in spec.operands if operand.regions & ON_CHIP_REGIONS)
+    if not names:
+        return ()
+    starts = "; ".join(
+        f"of {f'more than {fewer}' if fewer else 'fewer'} at {', '.join(map(str, at))}" for fewer, at in _STARTS
+    )
+    found = [
+        LimitText(names, f"at most {target.partitions} partitions", target.provenance["partitions"].source),
+        LimitText(names, f"first partition of views: {starts}", _START_RULE),
+    ]
+    if set(spec.engines) != {Engine.DMA}:
+        found.append(LimitText(names, f"at most {_MAX_DIMS} dimensions: the partition and four free ones", _ACCESS))
+    if Engine.GPSIMD in spec.engines:
+        found.append(LimitText(names, "in sbuf on the gpsimd engine, which cannot reach PSUM", _GPSIMD))
+    return tuple(found)

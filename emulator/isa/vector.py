@@ -73,7 +73,11 @@ def _tensor_tensor_math(call: Call) -> Math:
     limits=(
         AttributeIn("op", BINARY_ARITHMETIC + BINARY_BITVEC, source=ALU_SOURCE),
         OperatorExists(("op",)),
-        RunsOn(_tensor_tensor_engines, REFERENCE + "tensor_tensor"),
+        RunsOn(
+            _tensor_tensor_engines,
+            REFERENCE + "tensor_tensor",
+            "vector or gpsimd; gpsimd alone for op=power, vector alone for a bitvec operator",
+        ),
         DtypesWhen(uses_bitvec("op"), ("dst", "data1", "data2"), INTEGER_DTYPES, "for a bitvec operator"),
         SamePartitions("data1", "data2", "dst"),
         SameFree("data1", "data2", "dst"),

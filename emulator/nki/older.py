@@ -39,12 +39,10 @@ REMOVED_NAMES: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
             "nc": _GRID,
             "fp32": "numpy.finfo(numpy.float32)",
             "atomic_rmw": "nisa.dma_compute",
-            "gemm_moving_fmax": "nl.tile_size.gemm_moving_fmax",
         },
         "nki.isa": {
             "tensor_copy_dynamic_src": _COPY,
             "tensor_copy_dynamic_dst": _COPY,
-            "transpose": "nisa.nc_transpose or nisa.dma_transpose",
         },
     }
 )

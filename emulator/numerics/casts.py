@@ -14,12 +14,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from enum import Enum
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 from jax import Array, lax
+from jax.custom_batching import custom_vmap
 from numpy.typing import NDArray
 
 from trnlab.emulator import dtypes
@@ -29,8 +30,14 @@ from trnlab.emulator.errors import DtypeError, ShapeError, Violation
 AnyArray = Array | NDArray[Any]
 """What the functions below take: a JAX array, traced or not, or a NumPy array (never silently narrowed by JAX)."""
 
+Axes = tuple[tuple[int, ...], tuple[int, ...]]
+"""Dimensions of the left and of the right operand."""
+
 LANES: Final = 4
 """Elements in one x4 word."""
+
+_FEWEST_COLUMNS: Final = 16
+"""Of a dot's operands. From here on XLA's order of sums was the same in all shapes tried (K up to 256, 2 threads)."""
 
 _barrier: Final[Callable[[Array], Array]] = lax.optimization_barrier
 
@@ -56,7 +63,10 @@ def seal(x: Array) -> Array:
 
 
 def _canonical_nan(x: Array) -> Array:
-    return jnp.where(x == x, x, jnp.asarray(jnp.nan, x.dtype))  # noqa: PLR0124 - x != x is the NaN test
+    # Made of x, so that `jax.vmap` finds the new dimension at the same place in all operands and transposes none.
+    nothing = lax.bitcast_convert_type(x, jnp.uint32) & np.uint32(0)
+    nan = lax.bitcast_convert_type(nothing | np.uint32(0x7FC00000), jnp.float32)
+    return jnp.where(x == x, x, nan)  # noqa: PLR0124 - x != x is the NaN test
 
 
 def sealed_beside(x: Array, other: Array) -> Array:
@@ -276,19 +286,62 @@ def _subnormal_bits(field: Array, significand: Array) -> Array:
 def matmul_f32(stationary: Array, moving: Array) -> Array:
     """stationary.T @ moving with f32 accumulation: [K, M], [K, N] to [M, N]. The caller keeps K <= 128.
 
-    Up to K = 256 XLA on the CPU adds in the same order for every M and N, alone or inside a larger program, except at
-    M = N = 1, which takes another kernel; one zero column keeps it on the common path. The order itself belongs to
-    the host. Error: at most gamma_(K-1) * sum |a||b|, gamma_n = n u / (1 - n u), u = 2**-24, plus K * 2**-126 where
-    products or sums are subnormal and flush.
+    Up to K = 256 the sum's order depends on nothing but K: not on M and N, on `jax.vmap`, or on what is compiled
+    around. The order itself belongs to the host. Error: at most gamma_(K-1) * sum |a||b|, gamma_n = n u / (1 - n u),
+    u = 2**-24, plus K * 2**-126 where products or sums are subnormal and flush.
+
+    XLA on the CPU has several kernels for a dot, which add in different orders. Kept on one of them: the contracted
+    dimension comes first in both operands, no transposition is folded into the dot, and no operand is narrow (vectors
+    have kernels of their own; between few columns and many the contraction is cut into a part per thread).
     """
-    if stationary.shape[1] == moving.shape[1] == 1:
-        padded = jnp.pad(moving, ((0, 0), (0, 1)))
-        # The barrier keeps the slice from being sunk into the dot, which would restore the odd kernel.
-        return _barrier(matmul_f32(stationary, padded))[:, :1]
-    contract_first = (((0,), (0,)), ((), ()))
-    return lax.dot_general(
-        stationary, moving, contract_first, precision=lax.Precision.HIGHEST, preferred_element_type=jnp.float32
+    return cast(Array, _dots(stationary[None], moving[None]))[0]
+
+
+@custom_vmap
+def _dots(stationary: Array, moving: Array) -> Array:
+    """[B, K, M], [B, K, N] to [B, M, N]; a dimension that `jax.vmap` adds joins one of the three."""
+    m, n = stationary.shape[2], moving.shape[2]
+    left, right = (_barrier(_padded(x)) for x in (stationary, moving))
+    single = stationary.shape[0] == 1
+    dots = (
+        _dot(left[0], right[0], ((0,), (0,)), ((), ()))[None]
+        if single
+        else _dot(left, right, ((1,), (1,)), ((0,), (0,)))
     )
+    # The barrier keeps the slice from being sunk into the dot, which would be narrow again.
+    return dots if dots.shape[1:] == (m, n) else _barrier(dots)[:, :m, :n]
+
+
+def _padded(x: Array) -> Array:
+    return jnp.pad(x, ((0, 0), (0, 0), (0, max(0, _FEWEST_COLUMNS - x.shape[2]))))
+
+
+def _dot(stationary: Array, moving: Array, contracted: Axes, batch: Axes) -> Array:
+    return lax.dot_general(
+        stationary,
+        moving,
+        (contracted, batch),
+        precision=lax.Precision.HIGHEST,
+        preferred_element_type=jnp.float32,
+    )
+
+
+@_dots.def_vmap
+def _more_dots(size: int, batched: list[bool], stationary: Array, moving: Array) -> tuple[Array, bool]:
+    """The new dimension, which comes first, joins the batch if both have it, else the columns of the one that does."""
+    if all(batched):
+        dots = _dots(stationary.reshape(-1, *stationary.shape[2:]), moving.reshape(-1, *moving.shape[2:]))
+        return dots.reshape(size, -1, *dots.shape[1:]), True
+    if batched[0]:
+        dots = _dots(_widened(stationary), moving)
+        return jnp.moveaxis(dots.reshape(dots.shape[0], size, -1, dots.shape[2]), 1, 0), True
+    dots = _dots(stationary, _widened(moving))
+    return jnp.moveaxis(dots.reshape(*dots.shape[:2], size, -1), 2, 0), True
+
+
+def _widened(x: Array) -> Array:
+    """[size, B, K, M] to [B, K, size * M]."""
+    return jnp.moveaxis(x, 0, 2).reshape(*x.shape[1:3], -1)
 
 
 def _dtype_error(subject: str, operand: str, found: str, allowed: str) -> DtypeError:

@@ -12,6 +12,7 @@ from tests.bench.launches import Sizes, launch, matmul_launch, normal
 from tests.bench.measure import TARGET, Launch, median_seconds, seconds
 from tests.bench.rows import Case, Figure
 from trnlab.emulator import run, trace
+from trnlab.emulator.calls import forget_traced_kernels
 from trnlab.emulator.fold import fold
 from trnlab.emulator.program import Program
 from trnlab.emulator.timing import schedule
@@ -25,6 +26,7 @@ LINEARITY = 1.25  # linear: an instruction of the longest run takes at most this
 
 def traced(item: Launch) -> Program:
     """The launch's program."""
+    forget_traced_kernels()
     return trace(item.kernel, *item.arguments, target=item.target, **item.options)
 
 

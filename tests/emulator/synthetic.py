@@ -14,6 +14,23 @@ from trnlab.emulator.target import Engine
 WIDTHS = (64, 128)
 
 
+def word(opcodes: np.ndarray, rows: np.ndarray, tiles: int = 50) -> Program:
+    """A program given by columns, which is quick for long ones: opcodes by number, and a row per instruction.
+
+    rows: [instructions, operands, 2], tile numbers and offsets
+    """
+    recorder = Recorder()
+    for _ in range(tiles):
+        recorder.tile()
+    for number in range(int(opcodes.max()) + 1):
+        recorder.emit(f"op{number}", *[(0, 0)] * rows.shape[1])
+    return recorder.program().replace(
+        signature_ids=opcodes.astype(np.int32),
+        operands=rows.reshape(-1, 2).astype(np.int64),
+        location_ids=np.zeros(len(opcodes), np.int32),
+    )
+
+
 class Recorder:
     """Records instructions; opcodes are letters, one source line each."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from hypothesis import given, settings, strategies as st
@@ -34,8 +35,30 @@ class Operation:
 
 @dataclass(frozen=True)
 class Range:
+    """`trips`, and `slope` more with every iteration of one of the loops around."""
+
     trips: int
-    body: tuple[Operation | Range, ...]
+    body: tuple[Statement, ...]
+    slope: int = 0
+    by: int = 0
+
+    def count(self, counters: tuple[int, ...]) -> int:
+        return max(0, self.trips + self.slope * counters[self.by % len(counters)]) if counters else self.trips
+
+
+@dataclass(frozen=True)
+class When:
+    """Statements that every `every`-th iteration of one of the loops around executes."""
+
+    every: int
+    by: int
+    body: tuple[Statement, ...]
+
+    def holds(self, counters: tuple[int, ...]) -> bool:
+        return not counters or counters[self.by % len(counters)] % self.every == 0
+
+
+Statement: TypeAlias = Operation | Range | When
 
 
 class Interpreter:
@@ -47,13 +70,14 @@ class Interpreter:
         self.order = np.random.default_rng(len(self.shared)).permutation(40).tolist()
         self.lines: dict[tuple[int, ...], int] = {}
 
-    def run(
-        self, body: Sequence[Operation | Range], counters: tuple[int, ...] = (), path: tuple[int, ...] = ()
-    ) -> None:
+    def run(self, body: Sequence[Statement], counters: tuple[int, ...] = (), path: tuple[int, ...] = ()) -> None:
         for place, item in enumerate(body):
             if isinstance(item, Range):
-                for counter in range(item.trips):
+                for counter in range(item.count(counters)):
                     self.run(item.body, (*counters, counter), (*path, place))
+            elif isinstance(item, When):
+                if item.holds(counters):
+                    self.run(item.body, counters, (*path, place))
             else:
                 self.emit(item, counters, self.lines.setdefault((*path, place), len(self.lines)))
 
@@ -70,7 +94,7 @@ class Interpreter:
     def buffer(self, kind: str, counter: int) -> int:
         if kind == "fresh":
             return self.recorder.tile(WIDTHS[1])
-        place = {"fixed": 0, "list": counter, "permuted": self.order[counter]}[kind]
+        place = {"fixed": 0, "list": counter % 40, "permuted": self.order[counter % 40]}[kind]
         return self.shared[place]
 
 
@@ -100,14 +124,27 @@ def nests(
     )
 
 
-def recorded(body: Sequence[Operation | Range]) -> Program:
+def irregular_nests() -> st.SearchStrategy[list[Statement]]:
+    kinds = ["fixed", "fresh", "list", "permuted"]
+
+    def around(inner: st.SearchStrategy[Statement]) -> st.SearchStrategy[Statement]:
+        body = st.lists(inner, min_size=1, max_size=3).map(tuple)
+        loops = st.builds(Range, st.integers(0, 6), body, st.integers(-1, 2), st.integers(0, 3))
+        return loops | st.builds(When, st.integers(2, 3), st.integers(0, 3), body)
+
+    # A loop of eight iterations around all, so that there is something that inner loops depend on.
+    nest = st.recursive(operations(kinds, peels=True), around, max_leaves=8)
+    return st.lists(nest, min_size=1, max_size=3).map(lambda body: [Range(8, tuple(body))])
+
+
+def recorded(body: Sequence[Statement]) -> Program:
     interpreter = Interpreter(WIDTHS[0])
     interpreter.run(body)
     return interpreter.recorder.program()
 
 
-def statements(body: Sequence[Operation | Range]) -> int:
-    return sum(statements(item.body) if isinstance(item, Range) else 1 for item in body)
+def statements(body: Sequence[Statement]) -> int:
+    return sum(1 if isinstance(item, Operation) else statements(item.body) for item in body)
 
 
 def check(program: Program) -> Program:
@@ -126,6 +163,30 @@ def test_any_nest_flattens_to_itself(body: list[Operation | Range]) -> None:
 @given(nests(["fixed", "fresh", "list"], peels=False, trips=st.integers(3, 6)))
 def test_nests_with_constant_steps_fold_to_their_statements(body: list[Operation | Range]) -> None:
     assert len(check(recorded(body))) <= statements(body)
+
+
+@given(irregular_nests())
+def test_any_irregular_nest_flattens_to_itself(body: list[Statement]) -> None:
+    program = recorded(body)
+    if len(program) < 20_000:
+        check(program)
+
+
+@given(
+    st.integers(6, 12),
+    st.integers(1, 4),
+    st.integers(1, 2),
+    st.lists(operations(["fixed", "fresh", "list"], peels=False), min_size=3, max_size=3),
+    st.booleans(),
+)
+def test_triangles_fold_to_their_statements(
+    outer: int, trips: int, slope: int, items: list[Operation], falling: bool
+) -> None:
+    start, slope = (trips + slope * outer, -slope) if falling else (trips, slope)
+    head, inner, tail = items
+    body = [Range(outer, (head, Range(start, (inner,), slope), tail))]
+    result = check(recorded(body))
+    assert len(result) == 3
 
 
 rows = st.tuples(st.integers(0, 5), st.integers(-3, 3))

@@ -73,6 +73,9 @@ def test_a_kernel_error_ends_with_the_kernels_line(tmp_path: Path) -> None:
         (("run", "absent.py"), "trnlab: no script at absent.py"),
         (("run", "--target", "trn9", "script.py"), "did you mean"),
         (("claims", "--json", "absent/claims.json"), "absent/claims.json"),
+        (("isa", "nc_matmull"), "did you mean nc_matmul"),
+        (("isa", "rand2", "--target", "trn2"), "from NeuronCore-v4 (trn3) on"),
+        (("isa", "--target", "trn9"), "did you mean"),
     ],
 )
 def test_wrong_input_is_one_message_and_exit_code_2(tmp_path: Path, args: tuple[str, ...], message: str) -> None:
@@ -100,3 +103,17 @@ def test_claims_stay_readable_on_a_narrow_terminal(tmp_path: Path, monkeypatch: 
     lines = done.stdout.splitlines()
     assert max(map(len, lines)) <= 80
     assert any("the FP8 rate of" in line for line in lines), "words of a claim are cut to pieces"
+
+
+def test_isa_prints_a_table_a_page_and_data(tmp_path: Path) -> None:
+    table = trnlab("isa", "--target", "trn2", cwd=tmp_path)
+    assert table.returncode == 0
+    assert "instructions of NeuronCore-v3 (trn2)" in table.stdout
+    assert "nc_matmul_mx" not in table.stdout
+    page = trnlab("isa", "nc_matmul", "--target", "trn2", cwd=tmp_path)
+    assert page.stdout.startswith("nisa.nc_matmul\n")
+    data = json.loads(trnlab("isa", "nc_matmul", "--json", cwd=tmp_path).stdout)
+    assert (data["name"], data["targets"]) == ("nc_matmul", ["trn1", "trn2", "trn3", "trn4"])
+    rows = json.loads(trnlab("isa", "--json", "--target", "trn3", cwd=tmp_path).stdout)
+    assert {"nc_matmul_mx", "dma_copy"} <= {row["name"] for row in rows}
+    assert list(tmp_path.iterdir()) == []

@@ -56,6 +56,14 @@ def store(tile: Any, dtype: Any = None) -> Any:
     return out
 
 
+def tile(rows: int = 8, columns: int = 8, dtype: Any = nl.float32, buffer: Any = nl.sbuf, name: str = "") -> Any:
+    return nl.ndarray((rows, columns), dtype=dtype, buffer=buffer, name=name)
+
+
+def hbm(*shape: int, dtype: Any = nl.float32, name: str = "") -> Any:
+    return nl.ndarray(shape, dtype=dtype, buffer=nl.shared_hbm, name=name)
+
+
 # -- what becomes of a kernel's loops ---------------------------------------------------------------------------------
 
 

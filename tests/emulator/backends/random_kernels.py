@@ -1,8 +1,8 @@
 """Random legal kernels: instructions on random tiles inside random nests of Python loops and structured loops.
 
-A `Recipe` is data, drawn from a seed or by hypothesis, which shrinks it; `kernel_of` runs it as a kernel's Python would. Everything is tiny,
-because compiling takes most of the time, and few sizes occur, because every instruction of a new form is compiled once
-more for the reference.
+A `Recipe` is data, drawn from a seed or by hypothesis, which shrinks it; `kernel_of` runs it as a kernel's Python
+would. Everything is tiny, because compiling takes most of the time, and few sizes occur, because every instruction of a
+new form is compiled once more for the reference.
 """
 
 from __future__ import annotations

@@ -10,15 +10,7 @@ import pytest
 import trnlab.emulator.nki as nki
 import trnlab.emulator.nki.isa as nisa
 import trnlab.emulator.nki.language as nl
-from tests.emulator.backends.harness import load, normal, same_bits, same_bits_rolled, store
-
-
-def tile(rows: int = 8, columns: int = 8, dtype: Any = nl.float32, buffer: Any = nl.sbuf) -> Any:
-    return nl.ndarray((rows, columns), dtype=dtype, buffer=buffer)
-
-
-def hbm(*shape: int, dtype: Any = nl.float32) -> Any:
-    return nl.ndarray(shape, dtype=dtype, buffer=nl.shared_hbm)
+from tests.emulator.backends.harness import hbm, load, normal, same_bits, same_bits_rolled, store, tile
 
 
 def counted_by_range(count: int) -> Any:
