@@ -27,7 +27,7 @@ __all__ = ["flatten", "fold"]
 
 _KEPT = ("signature_ids", "operands", "location_ids")
 # Effort at least, and for each instruction: for loops, for irregular ones in their bodies, and for such outside of all.
-_SEARCHING, _MERGING_BODIES, _MERGING = (1 << 20, 8), (1 << 17, 4), (1 << 18, 12)
+_SEARCHING, _MERGING_BODIES, _MERGING = (1 << 20, 6), (1 << 17, 3), (1 << 18, 8)
 
 
 def fold(program: Program) -> Program:

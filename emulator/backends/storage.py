@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -21,6 +21,10 @@ from trnlab.emulator.program import IndexArray, OperandSignature, Program
 from trnlab.emulator.repeats import BUFFER, OFFSET, Repeat
 
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
+
+
+TURNS: Final = 2**62
+"""The gap of a family whose buffers use one slot after the other: however far it moves, it moves by no slot."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -143,6 +147,8 @@ class Storage:
         if self.owns(block, family):
             return Advance(offset, 0, offset_table, None)  # its slots move along with the iteration
         gap = int(self.gaps[family.number])
+        if gap == TURNS:
+            return Advance(offset, 0, offset_table, None)
         return Advance(offset, slot // gap, offset_table, None if slot_table is None else slot_table // gap)
 
 

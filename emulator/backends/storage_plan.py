@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from trnlab.emulator.backends.storage import Family, Mask, Storage, innermost_blocks, paths_of, tables_of
+from trnlab.emulator.backends.storage import TURNS, Family, Mask, Storage, innermost_blocks, paths_of, tables_of
 from trnlab.emulator.fold_flatten import execution_order, parts_of
 from trnlab.emulator.nest import Block, live_ranges, nest
 from trnlab.emulator.program import IndexArray, Program
@@ -113,6 +113,7 @@ class _Planner:
         self.program = program
         self.top = top
         self.deepest = deepest
+        self.ranges = live_ranges(program)
         self.kept = kept
         self.classes = classes_of(program.buffers)
         self.paths = dict(paths_of(top, ()))
@@ -157,6 +158,8 @@ class _Planner:
     def family(self, number: int, rows: IndexArray, members: Sequence[int]) -> tuple[Family, int]:
         owner, depth = self.owner(rows, int(self.deepest[members].min()))
         low, high, gap = self.span(rows, depth)
+        if (high - low) // gap + 1 > len(members) and self.take_turns(members):
+            low, high, gap = 0, 0, TURNS
         self.family_of[rows] = number
         self.slot_of[rows] = (self.index[rows] - low) // gap
         indices = self.classes.index_of[members]
@@ -164,6 +167,17 @@ class _Planner:
         written = bool(self.row_writes[rows].any())
         slots = (high - low) // gap + 1
         return Family(number, self.program.buffers[members[0]], placed, owner, depth, slots, written), gap
+
+    def take_turns(self, members: Sequence[int]) -> bool:
+        """Whether each buffer is overwritten whole before it is read, and none is used before the last one is done.
+
+        Irregular loops scatter such buffers over many slots, all but one of which are dead.
+        """
+        if not self.kept.isdisjoint(members):
+            return False
+        first, last = self.ranges.first[members], self.ranges.last[members]
+        order = np.argsort(first)
+        return bool(self.ranges.local[members].all() and (last[order[:-1]] < first[order[1:]]).all())
 
     def owner(self, rows: IndexArray, depth: int) -> tuple[Block, int]:
         """The innermost possible owner that all rows follow alike."""
