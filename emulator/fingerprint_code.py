@@ -34,6 +34,12 @@ from trnlab.emulator.provenance import (
 _MODULE_MACHINERY: Final = frozenset({"__builtins__", "__loader__", "__spec__"})
 
 
+def _builtins(function: FunctionType) -> dict[str, Any]:
+    untyped: Any = function  # only some releases of the type checker's library know the attribute
+    builtins: dict[str, Any] = untyped.__builtins__
+    return builtins
+
+
 class Scope:
     """The globals and builtins that functions share; a chain is read once in each."""
 
@@ -41,7 +47,7 @@ class Scope:
 
     def __init__(self, function: FunctionType, number: int) -> None:
         self.globals: dict[str, Any] = function.__globals__
-        self.builtins: dict[str, Any] = function.__builtins__  # type: ignore[attr-defined]
+        self.builtins = _builtins(function)
         self.number = number
         self.home = home_of_scope(self.globals)
         self.read: set[Chain] = set()
@@ -52,7 +58,7 @@ class Scopes(dict[tuple[int, int], Scope]):
 
     def of(self, function: FunctionType) -> Scope:
         """The scope of a function, known from the first function seen in it on."""
-        key = id(function.__globals__), id(function.__builtins__)  # type: ignore[attr-defined]
+        key = id(function.__globals__), id(_builtins(function))
         return self.get(key) or self.setdefault(key, Scope(function, len(self)))
 
 
