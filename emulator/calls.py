@@ -304,7 +304,8 @@ class Call:
         for number in program.mutated_inputs:
             argument = by_number[number]
             if argument.kind == "numpy":
-                argument.value[...] = np.asarray(values[number]).view(argument.value.dtype)
+                plain = np.asarray(argument.value)  # as foreign subclasses of arrays convert themselves
+                plain[...] = np.asarray(values[number]).view(plain.dtype)
             elif argument.kind == "torch":
                 argument.value.copy_(arguments.to_kind(values[number], argument.dtype, "torch"))
 

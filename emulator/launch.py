@@ -22,17 +22,28 @@ import numpy as np
 from trnlab.emulator.backends.reference import Print
 from trnlab.emulator.calls import Call, Mode
 from trnlab.emulator.check.capacity import Occupancy
-from trnlab.emulator.errors import ArgumentError, NotYetSupportedError
+from trnlab.emulator.errors import ArgumentError, NotYetSupportedError, UsageError
 from trnlab.emulator.program import Program
 from trnlab.emulator.source import fail
 from trnlab.emulator.target import Target, TargetError, get_target
 from trnlab.emulator.trace import active
+from trnlab.emulator.usage import nearest
 
 if TYPE_CHECKING:
     from trnlab.emulator.check.finding import Finding
     from trnlab.emulator.timing.timeline import Timeline
 
 MODES = get_args(Mode)
+JIT_OPTIONS = (
+    "platform_target",
+    "mode",
+    "additional_compile_opt",
+    "debug_kernel",
+    "show_compiler_tb",
+    "experimental_flags",
+)
+"""What NKI's migration guide, AWS's documentation and AWS's kernels give to `nki.jit`."""
+
 TARGET_VARIABLE = "NEURON_PLATFORM_TARGET_OVERRIDE"
 DEFAULT_TARGET = "trn3"  # AWS's CPU simulator documents the same default (nki_simulator, target platform)
 
@@ -124,8 +135,15 @@ class Kernel:
 def jit(fn: Callable[..., Any] | None = None, **options: Any) -> Any:
     """Make a kernel of a function; bare (`@nki.jit`) or with options (`@nki.jit(platform_target="trn2")`).
 
-    `platform_target` chooses the generation; the other published options steer AWS's compiler and change nothing here.
+    `platform_target` chooses the generation; the other options steer AWS's compiler and change nothing here.
+
+    Raises:
+        UsageError: an option that neither NKI's documentation nor AWS's kernels have.
     """
+    for name in options:
+        if name not in JIT_OPTIONS:
+            allowed = f"{', '.join(JIT_OPTIONS)}{nearest(name, JIT_OPTIONS)}"
+            fail(UsageError, "nki.jit", operand=name, found=f"an unknown option {name!r}", allowed=allowed)
     if fn is None:
         return lambda function: jit(function, **options)
     return Kernel(fn.function if isinstance(fn, Kernel) else fn, options)

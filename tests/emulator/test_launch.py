@@ -54,6 +54,12 @@ def test_jit_takes_options_and_kernels() -> None:
     assert nki.jit(generation).function is generation.function
 
 
+def test_jit_refuses_misspelt_options() -> None:
+    with pytest.raises(errors.UsageError, match="did you mean platform_target") as caught:
+        nki.jit(platfrom_target="trn2")
+    assert caught.value.violation.operand == "platfrom_target"
+
+
 def get_nc_of_default() -> Any:
     return nisa.nc_version(default_target().generation.value)
 
