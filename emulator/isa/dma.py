@@ -145,6 +145,8 @@ def _permuted(call: Call) -> tuple[int, ...]:
 
 
 def _not_permuted(call: Call) -> str | None:
+    if _other_axes(call):
+        return None  # no permutation of the source
     return None if call["dst"].shape == _permuted(call) else str(call["dst"])
 
 

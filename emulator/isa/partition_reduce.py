@@ -9,7 +9,7 @@ from jax import Array
 
 from trnlab.emulator.isa.limits import AttributeIn, MaxPartitions, SameFree
 from trnlab.emulator.isa.operators import REFERENCE, DtypesWhen, fold, from_pattern, is_bitvec, pattern_of, uses_bitvec
-from trnlab.emulator.isa.registry import INTEGER_DTYPES, instruction, reads, writes
+from trnlab.emulator.isa.registry import INTEGER_DTYPES, SBUF, instruction, reads, writes
 from trnlab.emulator.target import Engine
 
 OPERATORS: Final = ("add", "average", "maximum", "bitwise_or", "bitwise_and")
@@ -17,7 +17,7 @@ OPERATORS: Final = ("add", "average", "maximum", "bitwise_or", "bitwise_and")
 
 @instruction(
     engines=(Engine.GPSIMD,),
-    operands=(writes("dst"), reads("data")),
+    operands=(writes("dst", regions=SBUF), reads("data", regions=SBUF)),  # GpSimd cannot reach PSUM
     attributes=("op",),
     limits=(
         AttributeIn("op", OPERATORS, source=REFERENCE + "tensor_partition_reduce"),

@@ -16,11 +16,13 @@ from trnlab.emulator.tensor import NkiTensor
 from trnlab.emulator.trace import NkiInstruction, current
 
 
-def _axes(subject: str, data: NkiTensor, axis: int | Sequence[int]) -> tuple[int, ...]:
+def _axes(subject: str, data: Any, axis: int | Sequence[int]) -> tuple[int, ...]:
     """The axes in ascending order, negative ones counted from the end; which axes are legal is the instruction's."""
     given = axis if isinstance(axis, (tuple, list)) else (axis,)
-    rank = len(data.shape) if isinstance(data, NkiTensor) else len(given)
     axes = sorted(integer(subject, "axis", item) for item in given)
+    if not isinstance(data, NkiTensor):
+        return tuple(axes)  # the instruction's own rules say what is wrong with data
+    rank = len(data.shape)
     if any(not -rank <= item < rank for item in axes):
         fail(ArgumentError, subject, operand="axis", found=repr(axis), allowed=f"{-rank} to {rank - 1}")
     return tuple(sorted(item % rank for item in axes))
