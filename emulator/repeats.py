@@ -28,7 +28,7 @@ BUFFER, OFFSET = 0, 1
 
 
 class StepTable(NamedTuple):
-    """What iteration i adds to one operand's buffer index or offset: `values[i]`; the step there is 0.
+    """What iteration i adds to one operand's buffer index or offset, beside the step and other tables: `values[i]`.
 
     row:    index into `Program.operands`; column: `BUFFER` or `OFFSET`
     values: one axis, the repeat's own iterations; where repeats do not add up, an axis per repeat around, outermost

@@ -13,7 +13,7 @@ from math import prod
 from typing import Final, NamedTuple
 
 from trnlab.emulator.backends.layout import Plan
-from trnlab.emulator.backends.positions import Located, Scope, locate, storage_shape
+from trnlab.emulator.backends.positions import Located, Scope, locate, storage_shape, widths
 from trnlab.emulator.backends.storage import Family
 from trnlab.emulator.backends.stretches import Execution, Stretch, executions
 from trnlab.emulator.nest import Block
@@ -207,11 +207,8 @@ class Pooling:
     def slots(self, family: Family, scope: Scope) -> tuple[int, Shape]:
         """How many slots a family takes, and their shape: one for each of its own, where they lie side by side."""
         shape = storage_shape(self.plan, family, scope)
-        return (
-            (shape[0], shape[1:])
-            if len(shape) > len(family.buffer.shape) and shape[0] == family.slots > 1
-            else (1, shape)
-        )
+        parts_outside = any(b not in self.plan.inner[family.number] for b, _ in widths(self.plan, family, scope))
+        return (1, shape) if family.slots == 1 or parts_outside else (family.slots, shape[1:])
 
     def is_local(self, family: Family, stretch: Stretch) -> bool:
         """Whether the family is new whenever the stretch runs, and nothing but the stretch uses it."""

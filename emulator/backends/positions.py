@@ -197,6 +197,23 @@ def locate(plan: Plan, row: int, scope: Scope, *, inside_buffer: bool = False) -
     return Located(view, tuple(numbers), tuple(loops))
 
 
+def slot_of(plan: Plan, row: int, scope: Scope) -> int | None:
+    """The slot of its family that an operand row lies in; None where several iterations or a run-time number decide."""
+    storage = plan.storage
+    slot = int(storage.slot_of[row])
+    for block, at in scope.items():
+        advance = storage.advance(block, row)
+        if advance.slot and (at.number is not None or at.iterations > 1):
+            return None
+        slot += at.base * advance.slot
+        if advance.slot_table is not None:
+            known, move, _ = entry_of(advance.slot_table, scope, block)
+            if move is not None:
+                return None
+            slot += known
+    return slot
+
+
 def _hints(buffer_shape: Shape, own: int, item: int, frame: _Frame, slots: int) -> Shape:
     """Strides at which the storage is naturally cut: its slots and the buffer's own axes, where they are whole."""
     dense = [stride * own for stride in row_major(buffer_shape)]

@@ -16,7 +16,7 @@ import numpy as np
 from trnlab.emulator.backends.boxes import Move
 from trnlab.emulator.backends.immediates import Immediate, known_immediates
 from trnlab.emulator.backends.pools import Pool, Pooled, Pooling, Span, Use
-from trnlab.emulator.backends.positions import Located, Lookup, Number, Scope, locate
+from trnlab.emulator.backends.positions import Located, Lookup, Number, Scope, locate, slot_of
 from trnlab.emulator.backends.semantics import meaning_of
 from trnlab.emulator.backends.step_table import Table, TableBuilder
 from trnlab.emulator.backends.stretches import Execution, Stretch
@@ -248,12 +248,12 @@ class _Planner:
 
     def storage_of(self, use: Use, span: Span, scope: Scope) -> tuple[Span, Located]:
         """What of a span has to be taken out of the pool for one operand, and the operand's view of it."""
+        slot = slot_of(self.plan, use.row, scope)
+        if slot is None or span.slots == 1:
+            return span, use.located
         alone = locate(self.plan, use.row, scope, inside_buffer=True)
-        if alone.numbers != use.located.numbers or alone.view.moves != use.located.view.moves:
-            return span, use.located  # which slot it is in is known at run time only
-        each = use.located.view.size // span.slots
-        slot = (use.located.view.offset - alone.view.offset) // each
-        return Span(span.pool, span.first + slot, 1), alone._replace(view=alone.view._replace(size=each))
+        size = use.located.view.size // span.slots
+        return Span(span.pool, span.first + slot, 1), alone._replace(view=alone.view._replace(size=size))
 
     # -- what steps have in common ----------------------------------------------------------------------------------
 

@@ -153,10 +153,11 @@ class Storage:
 
 
 def tables_of(repeat: Repeat) -> dict[int, dict[int, IndexArray]]:
-    """The step tables of a repeat, by operand row and column."""
+    """The step tables of a repeat, by operand row and column; two of one row and column add up."""
     found: dict[int, dict[int, IndexArray]] = {}
     for table in repeat.tables:
-        found.setdefault(table.row, {})[table.column] = table.values
+        columns = found.setdefault(table.row, {})
+        columns[table.column] = columns.get(table.column, 0) + table.values
     return found
 
 

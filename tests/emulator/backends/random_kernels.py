@@ -7,94 +7,26 @@ new form is compiled once more for the reference.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from random import Random
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from hypothesis import strategies as st
 
 import trnlab.emulator.nki.isa as nisa
 import trnlab.emulator.nki.language as nl
+from tests.emulator.backends.random_instructions import FURTHER
+from tests.emulator.backends.random_recipes import KINDS, Index, Operation, Place, Recipe, Repeated
 
 ROWS, COLUMNS, WIDTH = 4, 16, 4
 HBM = (16, 16)
 KEPT = (nl.float32, nl.float32, nl.bfloat16, nl.int32)
 LIST = 5
 PSUM = 2
-BINARY = (nl.add, nl.multiply, nl.maximum, nl.subtract)
-
-
-@dataclass(frozen=True)
-class Index:
-    """(start + sum(step * counter)) modulo the number of places, looked up in a permutation of them or not."""
-
-    start: int
-    steps: tuple[int, ...]
-    permuted: bool = False
-
-    def __call__(self, counters: list[int], places: int) -> int:
-        number = self.start + sum(s * c for s, c in zip(self.steps, reversed(counters), strict=False))
-        order = np.random.default_rng(places).permutation(places) if self.permuted else range(places)
-        return int(order[number % places])
-
-
-@dataclass(frozen=True)
-class Place:
-    """A window of a tile: kept outside all loops, from the list of tiles, or fresh in a loop around.
-
-    aligned: columns in steps of the window's width; step: every second column; rows: a ragged last iteration has half
-    """
-
-    tile: str
-    number: Index
-    column: Index
-    aligned: bool
-    step: int = 1
-
-
-@dataclass(frozen=True)
-class Operation:
-    """One instruction.
-
-    own:    it stores to rows that no other iteration stores to
-    varies: what that means depends on the kind
-    ragged: it takes half the rows in the last iteration of the innermost loop
-    """
-
-    kind: str
-    places: tuple[Place, ...]
-    row: Index
-    operator: Any
-    value: float
-    own: bool
-    varies: bool
-    ragged: bool
-
-
-@dataclass(frozen=True)
-class Repeated:
-    """A loop: "range", "triangle" (as often as the counter around it says, and once), or "fori", which stays a loop.
-
-    fresh:  dtypes of the tiles that every iteration allocates
-    bank:   every iteration allocates a PSUM bank
-    filled: the tiles are loaded at once; otherwise they hold what uninitialised memory holds
-    """
-
-    kind: str
-    trips: int
-    fresh: tuple[Any, ...]
-    bank: bool
-    filled: bool
-    body: tuple[Operation | Repeated, ...]
-
-
-Recipe = tuple[Operation | Repeated, ...]
 
 
 @dataclass
-class _Run:
+class Run:
     """One trace of a recipe."""
 
     x: Any
@@ -109,6 +41,8 @@ class _Run:
     trips: list[int] = field(default_factory=list)
     fresh: list[Any] = field(default_factory=list)
     registers: list[Any] = field(default_factory=list)
+    small: Any = None
+    narrow: Any = None
 
     def setup(self) -> None:
         """Everything kept: half of it filled by loops that fold, the rest uninitialised."""
@@ -124,6 +58,12 @@ class _Run:
         for out in self.outs:
             nisa.dma_copy(out[0:ROWS], self.kept[0])
         nisa.memset(self.kept[3], 5)
+
+    def setup_further(self) -> None:
+        """What further instructions use: run-time numbers from 0 to 7, and eight-bit floats that nothing wrote."""
+        self.small = nl.ndarray((ROWS, 1), dtype=nl.int32)
+        nisa.tensor_scalar(self.small, self.index, nl.bitwise_and, 7)
+        self.narrow = nl.ndarray((ROWS, COLUMNS), dtype=nl.float8_e4m3)
 
     def results(self) -> tuple[Any, ...]:
         outputs = [*self.outs]
@@ -150,6 +90,19 @@ class _Run:
         unit = width if place.aligned else 1
         first = unit * place.column(self.counters, (COLUMNS - place.step * (width - 1) - 1) // unit + 1)
         return tile[0:rows, first : first + place.step * (width - 1) + 1 : place.step]
+
+    def floats(self, place: Place, rows: int, width: int = WIDTH) -> Any:
+        """The window, or one of a tile of floats in its place."""
+        view = self.window(place, rows, width)
+        return self.single(place, rows, width) if view.dtype.is_integer else view
+
+    def single(self, place: Place, rows: int, width: int = WIDTH, offset: int = 0) -> Any:
+        """The window, or one of a tile of float32 in its place."""
+        if self.tile(place).dtype != nl.float32:
+            place = replace(place, tile="list")
+        if width * place.step > COLUMNS:
+            place = replace(place, step=1)
+        return self.window(replace(place, column=replace(place.column, start=place.column.start + offset)), rows, width)
 
     def memory(self, tensor: Any, item: Operation, rows: int, column: Index) -> Any:
         first = WIDTH * column(self.counters, HBM[1] // WIDTH)
@@ -198,7 +151,11 @@ class _Run:
 
     def emit(self, item: Operation) -> None:
         ragged = item.ragged and bool(self.counters) and self.counters[-1] == self.trips[-1] - 1
-        getattr(self, item.kind)(item, ROWS // 2 if ragged else ROWS, *item.places)
+        rows = ROWS // 2 if ragged else ROWS
+        if item.kind in FURTHER:
+            FURTHER[item.kind](self, item, rows, *item.places)
+        else:
+            getattr(self, item.kind)(item, rows, *item.places)
 
     # -- instructions -----------------------------------------------------------------------------------------------
 
@@ -289,85 +246,11 @@ class _Run:
         nisa.tensor_copy(self.window(dst, rows), bank[0:rows])
 
 
-KINDS = (
-    *("load", "store", "gather", "scatter", "fill", "copy", "copy", "whole", "halves", "spread", "turn"),
-    *("combine", "combine", "scale", "scale", "fold", "activate", "multiply"),
-)
+ALL_KINDS = (*KINDS, *FURTHER)
 
 
-# -- drawing a recipe ------------------------------------------------------------------------------------------------
-
-
-def random_recipe(random: Random, executed: int = 120) -> Recipe:
-    """Nests of loops that execute at most about `executed` statements."""
-    body: list[Repeated] = []
-    while not body or (len(body) < 3 and _executed(body) < executed // 2):
-        apart = random.random() < 0.6
-        body.append(_random_loop(random, 1, executed - _executed(body), apart))
-    return tuple(body)
-
-
-def _executed(body: Sequence[Operation | Repeated]) -> int:
-    return sum(
-        item.trips * (_executed(item.body) + len(item.fresh)) if isinstance(item, Repeated) else 1 for item in body
-    )
-
-
-def _random_loop(random: Random, depth: int, executed: int, apart: bool) -> Repeated:
-    """apart: nothing that outlives an iteration is written twice, so that the loop may run all of them at once."""
-    trips = random.choice([2, 3, 3, 4, 5])
-    body: list[Operation | Repeated] = []
-    for _ in range(random.randint(1, 4)):
-        left = executed // trips - _executed(body)
-        if depth < 4 and left > 8 and random.random() < 0.4:
-            body.append(_random_loop(random, depth + 1, left, apart and random.random() < 0.7))
-        elif left > 0 or not body:
-            body.append(_random_operation(random, apart))
-    return Repeated(
-        random.choice(["range"] * 12 + ([] if apart else ["triangle"] * 2 + ["fori"] * 2)),
-        trips,
-        tuple(random.choice([nl.float32, nl.float32, nl.bfloat16]) for _ in range(random.randint(apart, 2))),
-        apart or random.random() < 0.3,
-        random.random() < 0.8,
-        tuple(body),
-    )
-
-
-def _random_operation(random: Random, apart: bool) -> Operation:
-    kind = random.choice([kind for kind in KINDS if not apart or kind not in {"gather", "scatter", "activate"}])
-    return Operation(
-        kind,
-        (_random_place(random, apart, kind != "store"), _random_place(random, apart), _random_place(random, apart)),
-        _random_index(random, apart),
-        random.choice(BINARY),
-        random.choice([0.5, 1.25, -0.75]),
-        apart,
-        random.random() < 0.5,
-        random.random() < 0.2,
-    )
-
-
-def _random_place(random: Random, apart: bool, written: bool = False) -> Place:
-    return Place(
-        "fresh" if apart and written else random.choice(["fresh", "fresh", "kept", "list"]),
-        _random_index(random, apart),
-        _random_index(random, apart),
-        random.random() < 0.7,
-        random.choice([1, 1, 1, 2]),
-    )
-
-
-def _random_index(random: Random, apart: bool) -> Index:
-    """What steps alike in all iterations, or anything: tables of steps keep a loop from running them at once."""
-    if apart and random.random() < 0.95:
-        return Index(random.choice([0, 0, 1]), tuple(random.choice([0, 0, 0, 1]) for _ in range(3)))
-    steps = tuple(random.choice([0, 0, 0, 1, 1, 2, 4, -1]) for _ in range(3))
-    return Index(random.randint(0, 7), steps, random.random() < 0.2)
-
-
-def recipes(executed: int = 120) -> st.SearchStrategy[Recipe]:
-    """The same as a strategy: every random choice is hypothesis's, so that failures shrink."""
-    return st.randoms(use_true_random=False).map(lambda random: random_recipe(random, executed))
+def _kinds(body: Recipe) -> set[str]:
+    return {kind for item in body for kind in (_kinds(item.body) if isinstance(item, Repeated) else [item.kind])}
 
 
 def kernel_of(recipe: Recipe) -> Callable[[Any, Any, Any], tuple[Any, ...]]:
@@ -376,8 +259,10 @@ def kernel_of(recipe: Recipe) -> Callable[[Any, Any, Any], tuple[Any, ...]]:
     def random_kernel(x: Any, table: Any, index: Any) -> tuple[Any, ...]:
         held = nl.ndarray(index.shape, dtype=index.dtype)
         nisa.dma_copy(held, index)
-        run = _Run(x, table, held)
+        run = Run(x, table, held)
         run.setup()
+        if _kinds(recipe) & FURTHER.keys():
+            run.setup_further()
         run.body(recipe)
         return run.results()
 

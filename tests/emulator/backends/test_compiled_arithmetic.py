@@ -12,7 +12,8 @@ import pytest
 import trnlab.emulator.nki as nki
 import trnlab.emulator.nki.isa as nisa
 import trnlab.emulator.nki.language as nl
-from tests.emulator.backends.harness import load, normal, same_bits, store
+from tests.emulator.backends.harness import hbm, load, normal, same_bits, same_bits_rolled, store
+from trnlab.emulator.numerics.activations import ACTIVATIONS
 
 FLOAT8 = ml_dtypes.float8_e4m3
 
@@ -124,6 +125,30 @@ def test_chains_of_elementwise_instructions() -> None:
         return store(half), store(t)
 
     same_bits(chain, normal(0, 128, 300), normal(1, 128, 300))
+
+
+def test_activations_of_iterations_that_run_together() -> None:
+    """Of a polynomial that is left to XLA (arctan's was) the last bits depend on what is computed beside it."""
+    functions = [getattr(nl, name) for name in ACTIVATIONS]
+
+    @nki.jit
+    def activated(x):
+        out = hbm(*x.shape[:1], len(functions), *x.shape[1:])
+        for i in range(x.shape[0]):
+            tile = load(x[i])
+            for number, function in enumerate(functions):
+                result = nl.ndarray(tile.shape, dtype=nl.float32)
+                nisa.activation(result, function, tile, bias=tile[:, 0:1], scale=0.7)
+                nisa.dma_copy(out[i, number], result)
+        return out
+
+    x = normal(0, 7, 5, 37)
+    x[2:4] *= 100
+    x[:, 1, 3:7] = np.inf, -np.inf, -0.0, np.nan
+    result = same_bits_rolled(activated, x, merged=True)
+    affine = np.float32(np.float32(0.7) * x) + x[..., :1]
+    found = result[:, list(ACTIVATIONS).index("arctan")]
+    np.testing.assert_allclose(found, np.arctan(affine.astype(np.float64)), rtol=8 * 2.0**-24)
 
 
 def test_reductions_and_the_accumulator_registers() -> None:

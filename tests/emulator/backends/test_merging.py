@@ -14,7 +14,8 @@ import trnlab.emulator.nki as nki
 import trnlab.emulator.nki.isa as nisa
 import trnlab.emulator.nki.language as nl
 from tests.emulator.backends.harness import hbm, load, normal, planned, same_bits_rolled, tile
-from tests.emulator.backends.random_kernels import arguments, kernel_of, random_recipe
+from tests.emulator.backends.random_kernels import arguments, kernel_of
+from tests.emulator.backends.random_recipes import random_recipe
 from tests.emulator.backends.test_storage import executions
 from trnlab.emulator.backends import merging
 from trnlab.emulator.backends.merging import is_parallel

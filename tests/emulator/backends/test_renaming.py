@@ -12,7 +12,8 @@ import trnlab.emulator.nki as nki
 import trnlab.emulator.nki.isa as nisa
 import trnlab.emulator.nki.language as nl
 from tests.emulator.backends.harness import hbm, load, normal, store, tile
-from tests.emulator.backends.random_kernels import arguments, kernel_of, random_recipe
+from tests.emulator.backends.random_kernels import arguments, kernel_of
+from tests.emulator.backends.random_recipes import random_recipe
 from trnlab.emulator import launch
 from trnlab.emulator.backends.renaming import Renamed, rename
 from trnlab.emulator.program import Program

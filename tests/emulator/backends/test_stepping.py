@@ -23,9 +23,10 @@ import trnlab.emulator.nki.isa as nisa
 import trnlab.emulator.nki.language as nl
 from tests.bench.stress_kernels import RANDOM_COLUMNS, RANDOM_TILES, unfoldable
 from tests.emulator.backends.harness import bits, leaves, load, normal, same_bits, store
-from tests.emulator.backends.random_kernels import Recipe, arguments, kernel_of, recipes
+from tests.emulator.backends.random_kernels import ALL_KINDS, arguments, kernel_of
+from tests.emulator.backends.random_recipes import Recipe, random_recipe, recipes
 from trnlab.emulator import errors, launch
-from trnlab.emulator.backends import compiled, rolled, stepping, stretches
+from trnlab.emulator.backends import compiled, merging, pools, rolled, stepping, stretches
 from trnlab.emulator.backends.renaming import rename
 from trnlab.emulator.backends.steps import Steps
 from trnlab.emulator.fold import fold
@@ -114,7 +115,7 @@ def test_composes_with_jit_vmap_and_shard_map(stepped: list[Steps]) -> None:
 
 
 @settings(max_examples=4)
-@given(recipes(), st.integers(0, 9))
+@given(recipes(40), st.integers(0, 9))
 def test_random_kernels(recipe: Recipe, seed: int) -> None:
     _same_stepped(recipe, seed)
 
@@ -126,11 +127,25 @@ def test_many_random_kernels(recipe: Recipe, seed: int) -> None:
     _same_stepped(recipe, seed)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(60))
+def test_many_random_kernels_pooled_and_written_out_at_random(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    draw = random.Random(seed)
+    monkeypatch.setattr(merging.merge_counts, "__defaults__", (draw.choice([200, 1000, 10000]),))
+    monkeypatch.setattr(pools, "POOLED_BYTES", draw.choice([100, pools.POOLED_BYTES]))
+    monkeypatch.setattr(stretches, "WRITTEN_OUT", draw.choice([1, 4, 8, 64]))
+    monkeypatch.setattr(stretches, "MERGED_OUT", draw.choice([1, 4, 64]))
+    _same_stepped(random_recipe(draw, 60, ALL_KINDS), seed)
+
+
 def _same_stepped(recipe: Recipe, seed: int) -> None:
     kernel, args = kernel_of(recipe), arguments(seed)
     expected = leaves(launch.run(kernel, *jax.tree.map(np.array, args), mode="reference").outputs)
-    lowered, program = lower(kernel, *args)
-    found, _ = jax.jit(lowered)([jnp.asarray(array) for array in args])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stretches, "MOST_KINDS", 1.0)
+        lowered, program = lower(kernel, *args)
+        found, _ = jax.jit(lowered)([jnp.asarray(array) for array in args])
+    assert lowered.stepping.planned
     for number, reference in zip(program.outputs, expected, strict=True):
         np.testing.assert_array_equal(bits(found[number]).reshape(-1), bits(reference).reshape(-1))
 
@@ -259,6 +274,48 @@ def retyped(x):
 
 def test_words_of_other_sizes(stepped: list[Steps]) -> None:
     same_bits(retyped, X)
+    assert any(site.inner for steps in stepped for group in steps.groups for kind in group for site in kind.sites)
+
+
+@nki.jit
+def listed(x, order, moves):
+    """Halves of words are moved in tiles of a list that every iteration makes anew, and of one that outlives them."""
+    inner = len(order) - 1
+    kept = [nl.ndarray((ROWS, COLUMNS), dtype=nl.float32) for _ in order]
+    for tile in kept:
+        nisa.memset(tile, 2.0)
+    out = nl.ndarray((len(order), inner + 2, ROWS, COLUMNS), dtype=nl.float32, buffer=nl.shared_hbm)
+    for i, place in enumerate(order):
+        own = [nl.ndarray((ROWS, COLUMNS), dtype=nl.float32) for _ in order]
+        for tile in own:
+            nisa.memset(tile, 1.0)
+        nisa.dma_copy(own[0], x[i])
+        for j in range(inner):
+            nisa.tensor_copy(own[j + 1].view(nl.uint16)[:, 0:8], own[j].view(nl.uint16)[:, 1:9])
+            nisa.tensor_scalar(own[j + 1][:, 8:], own[j][:, 8:], nl.add, 1.0)
+        at = place if moves else 3
+        nisa.tensor_copy(kept[place].view(nl.uint16)[:, at : at + 8], own[inner].view(nl.uint16)[:, 2:10])
+        for j in range(inner + 1):
+            nisa.dma_copy(out[i, j], own[j])
+        nisa.dma_copy(out[i, inner + 1], kept[place])
+    return out
+
+
+@pytest.mark.parametrize(
+    ("order", "moves", "written_out"),
+    [
+        pytest.param((0, 1, 2, 3, 4), False, 1, id="run together: the list moves with the iterations"),
+        pytest.param((0, 1, 2), False, 64, id="as many iterations as tiles in a list of their own"),
+        pytest.param((2, 0, 4, 1, 3), True, 1, id="one after the other: tables say which tile, and where"),
+        pytest.param((2, 0, 4, 1, 3), True, 64, id="written out: tables are known entry by entry"),
+    ],
+)
+def test_words_of_other_sizes_in_lists(
+    stepped: list[Steps], monkeypatch: pytest.MonkeyPatch, order: tuple[int, ...], moves: bool, written_out: int
+) -> None:
+    monkeypatch.setattr(stretches, "WRITTEN_OUT", written_out)
+    monkeypatch.setattr(stretches, "MERGED_OUT", 1)
+    same_bits(listed, normal(3, 5, ROWS, COLUMNS), order=order, moves=moves)
     assert any(site.inner for steps in stepped for group in steps.groups for kind in group for site in kind.sites)
 
 

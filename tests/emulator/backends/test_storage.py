@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 from random import Random
 from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -14,11 +17,17 @@ import trnlab.emulator.nki as nki
 import trnlab.emulator.nki.isa as nisa
 import trnlab.emulator.nki.language as nl
 from tests.emulator.backends.harness import hbm, load, normal, planned, store, tile
-from tests.emulator.backends.random_kernels import arguments, kernel_of, random_recipe
+from tests.emulator.backends.random_kernels import arguments, kernel_of
+from tests.emulator.backends.random_recipes import random_recipe
+from trnlab.emulator import launch
+from trnlab.emulator.backends import rolled
+from trnlab.emulator.backends.renaming import rename
 from trnlab.emulator.backends.storage import Family, Storage
+from trnlab.emulator.fold import fold
 from trnlab.emulator.fold_flatten import parts_of
 from trnlab.emulator.nest import live_ranges
 from trnlab.emulator.repeats import Repeat
+from trnlab.emulator.target import get_target
 
 X = normal(0, 8, 48)
 
@@ -229,6 +238,36 @@ def test_a_permuted_visit_is_a_table_of_slots() -> None:
     assert visits[1] == [visits[0][number] for number in order]
 
 
+def test_two_tables_for_one_operand_add_up() -> None:
+    """As folding leaves them where the counters of two loops around do not add up, but a third one's does."""
+    places = (0, 1, 3, 7)
+
+    @nki.jit
+    def tabled(x):
+        source, outs = load(x), hbm(3, 8, 4)
+        for i in range(3):
+            result = tile(8, 4)
+            nisa.memset(result, 0.0)
+            for j, place in enumerate(places):
+                nisa.tensor_copy(result[:, j : j + 1], source[:, 4 * i + place : 4 * i + place + 1])
+            nisa.dma_copy(outs[i], result)
+        return outs
+
+    folded = fold(rename(launch.trace(tabled, X)).program)
+    inner = min(folded.repeats, key=lambda repeat: repeat.end - repeat.begin)
+    (table,) = inner.tables
+    np.testing.assert_array_equal(table.values, places)
+    shared = np.array([[0, 5, -2, 1]])  # an axis for the loop around, in which it does not matter
+    halves = table._replace(values=table.values - shared[0]), table._replace(values=shared)
+    both = replace(inner, tables=halves)
+    split = folded.replace(repeats=tuple(both if repeat is inner else repeat for repeat in folded.repeats))
+    np.testing.assert_array_equal(split.flat.operands, folded.flat.operands)
+    lowered = rolled.lower(split, get_target(split.target_name), print)
+    (found,) = jax.jit(lowered)([jnp.asarray(X)])[0].values()
+    expected = [[[row[4 * i + place] for place in places] for row in X] for i in range(3)]
+    np.testing.assert_array_equal(np.asarray(found).reshape(3, 8, 4), np.asarray(expected))
+
+
 def test_tiles_of_run_time_loops_are_new_in_an_iteration_that_writes_them_whole() -> None:
     @nki.jit
     def looped(x):
@@ -309,10 +348,10 @@ def entry(table: np.ndarray | None, index: tuple[int, ...], depth: int) -> int:
     return int(table[tuple(0 if size == 1 else at for size, at in zip(table.shape, around, strict=True))])
 
 
-@pytest.mark.parametrize("seed", range(40))
-def test_every_execution_finds_its_buffer(seed: int) -> None:
+@pytest.mark.parametrize(("seed", "size"), [*((seed, 80) for seed in range(40)), (1004, 120)])
+def test_every_execution_finds_its_buffer(seed: int, size: int) -> None:
     """A buffer is always in one slot of one family, and no other is there while its content is needed."""
-    storage = storage_of(kernel_of(random_recipe(Random(seed), 80)), *arguments(seed))
+    storage = storage_of(kernel_of(random_recipe(Random(seed), size)), *arguments(seed))
     flat = storage.program.flat
     ranges = live_ranges(flat)
     place_of: dict[int, tuple[int, int]] = {}
