@@ -147,19 +147,36 @@ class Owner(Protocol):
         ...
 
 
+class Late(Protocol):
+    """A value that was computed for a part of an allocation and is not among its bytes yet."""
+
+    def store(self) -> None:
+        """Write it there."""
+        ...
+
+
 class Allocation:
     """A buffer during one kernel call: its bytes (None when the call only traces) and the call that owns it."""
 
-    __slots__ = ("buffer", "class_id", "data", "owner", "writes")
+    __slots__ = ("_data", "buffer", "class_id", "late", "owner", "writes")
 
     def __init__(
         self, buffer: Buffer, owner: Owner, data: np.ndarray[Any, np.dtype[np.uint8]] | None, class_id: int = 0
     ) -> None:
         self.buffer = buffer
         self.owner = owner
-        self.data = data
+        self._data = data
+        self.late: Late | None = None  # at most one; whoever asks for the bytes gets it stored first
         self.class_id = class_id  # buffers of one region, shape and dtype share it
         self.writes: Any = None  # PSUM only: its `psum.WriteRecord`
+
+    @property
+    def data(self) -> np.ndarray[Any, np.dtype[np.uint8]] | None:
+        """The bytes, up to date."""
+        if self.late is not None:
+            late, self.late = self.late, None
+            late.store()
+        return self._data
 
 
 def _fill_pattern(dtype: DType) -> np.ndarray[Any, Any]:

@@ -28,6 +28,11 @@ class Place(NamedTuple):
     valid: np.ndarray[Any, np.dtype[np.bool_]] | None
 
 
+def words_of(tensor: NkiTensor) -> Array:
+    """A NumPy window on the view's elements as unsigned words."""
+    return tensor.numpy_view().view(WORDS[tensor.dtype.itemsize])
+
+
 def flat_words(tensor: NkiTensor) -> Array:
     """The tensor's whole buffer as a vector of words of the view's item size."""
     data = tensor._allocation.data

@@ -1,7 +1,8 @@
 """The reference back end: one instruction at a time, in program order. It defines what a program computes.
 
 Memory is NumPy bytes, read and written through strided windows; arithmetic is the instruction's evaluator, compiled
-alone. Moves between equal dtypes copy words and never meet arithmetic.
+alone. Moves between equal dtypes copy words and never meet arithmetic. A result stays a JAX array until its bytes are
+asked for (see `late_results`), so that instructions need not wait for one another.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from trnlab.emulator.backends.addressing import WORDS, Place, element_grid, flat_words, place
+from trnlab.emulator.backends.addressing import WORDS, Place, element_grid, flat_words, place, words_of
+from trnlab.emulator.backends.late_results import put, take
 from trnlab.emulator.backends.semantics import Meaning, immediate, jitted, meaning_of, row_flags
 from trnlab.emulator.isa.catalogue import CATALOGUE
 from trnlab.emulator.loops import Runner
@@ -23,10 +25,6 @@ from trnlab.emulator.view_algebra import reaches_twice
 
 Array = np.ndarray[Any, Any]
 Print = Callable[[str, Array], None]
-
-
-def _words(tensor: NkiTensor) -> Array:
-    return tensor.numpy_view().view(WORDS[tensor.dtype.itemsize])
 
 
 @dataclass(frozen=True)
@@ -68,8 +66,8 @@ def _move(signature: Signature) -> Runner:
     same_shape = signature.operands[source].shape == signature.operands[target].shape
 
     def run(tensors: Sequence[NkiTensor], immediates: Sequence[float]) -> None:
-        words = _words(tensors[source])
-        window = _words(tensors[target])
+        words = words_of(tensors[source])
+        window = words_of(tensors[target])
         window[...] = words if same_shape else words.reshape(window.shape)
 
     return run
@@ -79,15 +77,14 @@ def _compute(signature: Signature, meaning: Meaning) -> Runner:
     function = jitted(meaning)
     reads = _positions(signature, lambda operand: operand.reads)
     writes = _positions(signature, lambda operand: operand.writes)
+    shapes = [shape for _, access, _, shape in meaning.operands if access != "write"]
     raw = meaning.math == "raw"
 
     def run(tensors: Sequence[NkiTensor], immediates: Sequence[float]) -> None:
-        arrays = [tensors[position].numpy_view() for position in reads]
-        # JAX reads NumPy memory in place and late: all results are there before the first is written.
-        results = [np.asarray(result) for result in function(arrays, [immediate(v, raw) for v in immediates])]
+        arrays = [take(tensors[position], shape) for position, shape in zip(reads, shapes, strict=True)]
+        results = function(arrays, [immediate(value, raw) for value in immediates])
         for position, result in zip(writes, results, strict=True):
-            window = _words(tensors[position])
-            window[...] = result.view(window.dtype).reshape(window.shape)
+            put(tensors[position], result)
 
     return run
 
