@@ -40,9 +40,24 @@ from trnlab.emulator.launch import (
     simulate as simulate,
     trace as trace,
 )
-from trnlab.emulator.numerics.microscaling_layout import (
+from trnlab.emulator.numerics.microscaling_checkpoints import (
+    pack_checkpoint as pack_checkpoint,
+    unpack_checkpoint as unpack_checkpoint,
+)
+from trnlab.emulator.numerics.microscaling_host import (
     dequantize_mx_host as dequantize_mx_host,
+    pack_operand as pack_operand,
+    pack_x4 as pack_x4,
     quantize_mx_host as quantize_mx_host,
+    unpack_operand as unpack_operand,
+    unpack_x4 as unpack_x4,
+)
+from trnlab.emulator.numerics.microscaling_layout import LaneOrder as LaneOrder
+from trnlab.emulator.numerics.microscaling_policies import BlockPolicy as BlockPolicy, ScaleRule as ScaleRule
+from trnlab.emulator.numerics.nvfp4 import (
+    Nvfp4 as Nvfp4,
+    dequantize_nvfp4 as dequantize_nvfp4,
+    quantize_nvfp4 as quantize_nvfp4,
 )
 from trnlab.emulator.program import Instruction as Instruction, Program as Program
 from trnlab.emulator.target import (
@@ -53,6 +68,7 @@ from trnlab.emulator.target import (
     Target as Target,
     get_target as get_target,
 )
+from trnlab.emulator.tuning import tune as tune
 
 
 def load_ipython_extension(ipython: Any) -> None:

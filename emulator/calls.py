@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -23,25 +23,30 @@ from trnlab.emulator.errors import ArgumentError, BufferError, TensorLifetimeErr
 from trnlab.emulator.fingerprint import Uncacheable, fingerprint
 from trnlab.emulator.kernel_cache import KernelCache
 from trnlab.emulator.memory import HBM_REGIONS, MemoryRegion
-from trnlab.emulator.numerics.microscaling import ScaleRule
+from trnlab.emulator.numerics.microscaling_policies import MxChoice
 from trnlab.emulator.program import Program
 from trnlab.emulator.source import fail
-from trnlab.emulator.target import Target
+from trnlab.emulator.target import NumericsPolicy, Target
 from trnlab.emulator.tensor import NkiTensor
-from trnlab.emulator.trace import Executor, Trace
+from trnlab.emulator.trace import DEFAULT_MX, Executor, Trace
 
 Mode = Literal["reference", "compiled"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What one execution of a call gave."""
+    """What one execution of a call gave.
+
+    returned: the kernel's own result, with tensors; inputs: the tensor arguments as they were before it, where kept
+    """
 
     outputs: Any
     program: Program
     occupancy: Occupancy
     trace_seconds: float
     execute_seconds: float
+    returned: Any
+    inputs: tuple[TensorArgument, ...]
 
 
 class Traced(NamedTuple):
@@ -63,8 +68,11 @@ def forget_traced_kernels() -> None:
 class Call:
     """A kernel function with its arguments on a target; `tensors` are the tensor arguments in order.
 
+    mx:       how quantize_mx works
+    numerics: replaces the target's policy; part of `target`, and so of every key that programs are kept under
+
     Raises:
-        ArgumentError: arguments that the kernel does not take; `mx_scale_rule` is not the value of a `ScaleRule`.
+        ArgumentError: arguments that the kernel does not take; `numerics` is no `NumericsPolicy`.
     """
 
     def __init__(
@@ -74,16 +82,14 @@ class Call:
         kwargs: Mapping[str, Any],
         target: Target,
         *,
-        mx_scale_rule: str = ScaleRule.NKI.value,
+        mx: MxChoice = DEFAULT_MX,
+        numerics: NumericsPolicy | None = None,
     ) -> None:
-        rules = [rule.value for rule in ScaleRule]
-        if mx_scale_rule not in rules:
-            fail(ArgumentError, "run", operand="mx_scale_rule", found=repr(mx_scale_rule), allowed=" or ".join(rules))
-        self.mx_scale_rule = mx_scale_rule
+        self.mx = mx
         self.function = function
         self.name = getattr(function, "__name__", type(function).__name__)
         self.bound = arguments.bind(self.name, function, args, kwargs)
-        self.target = target
+        self.target = target if numerics is None else target.with_numerics(numerics)
         self.tensors: list[TensorArgument] = []
         arguments.map_arguments(self.bound, self._note)
         self.kind = arguments.common_kind(self.tensors)
@@ -97,8 +103,10 @@ class Call:
         """The program, without executing it."""
         return self._traced().program
 
-    def execute(self, mode: Mode, on_print: Print) -> Outcome:
+    def execute(self, mode: Mode, on_print: Print, *, keep_inputs: bool = False) -> Outcome:
         """Trace and check the call, execute it in the mode, and return its results.
+
+        keep_inputs: hand back the tensor arguments too, those that the kernel writes as copies made before
 
         Raises:
             ArgumentError: an argument without values, or one that is written and cannot be.
@@ -113,6 +121,7 @@ class Call:
             inputs, traced = [], self._traced()
         program = traced.program
         self._require_results(program)
+        kept = self._kept(program) if keep_inputs else ()
         prepared = time.perf_counter()
         if mode == "reference":
             values: Mapping[int, Any] = {n: t.numpy_view() for n, t in zip(program.inputs, inputs, strict=True)}
@@ -128,6 +137,16 @@ class Call:
             occupancy=traced.occupancy,
             trace_seconds=prepared - started,
             execute_seconds=finished - prepared,
+            returned=traced.returned,
+            inputs=kept,
+        )
+
+    def _kept(self, program: Program) -> tuple[TensorArgument, ...]:
+        """The tensor arguments, of those that the kernel writes a copy."""
+        written = set(program.mutated_inputs)
+        return tuple(
+            replace(argument, value=argument.as_numpy().copy(), kind="numpy") if number in written else argument
+            for number, argument in zip(program.inputs, self.tensors, strict=True)
         )
 
     def _require_values(self) -> None:
@@ -200,14 +219,14 @@ class Call:
             code = fingerprint(self.function, static)
         except Uncacheable:
             return None
-        return code, shapes, self.target, self.mx_scale_rule
+        return code, shapes, self.target, self.mx
 
     def _trace_shapes(self) -> Traced:
         program, _, returned = self._trace(None, with_values=False)
         return Traced(program, returned, check_capacity(program, self.target))
 
     def _trace(self, executor: Executor | None, *, with_values: bool) -> tuple[Program, list[NkiTensor], Any]:
-        trace = Trace(self.name, self.target, executor, scale_rule=self.mx_scale_rule)
+        trace = Trace(self.name, self.target, executor, mx=self.mx)
         inputs: list[NkiTensor] = []
         remaining = iter(self.tensors)
 

@@ -34,6 +34,7 @@ from trnlab.emulator.memory import (
     to_bytes,
     uninitialised_bytes,
 )
+from trnlab.emulator.numerics.microscaling_policies import MxChoice
 from trnlab.emulator.ordering import NkiInstruction as NkiInstruction  # noqa: PLC0414 - belongs to Trace
 from trnlab.emulator.program import Loop, Program, Signature
 from trnlab.emulator.psum import origin_of, record_of
@@ -51,6 +52,8 @@ from trnlab.emulator.signing import (
 from trnlab.emulator.source import caller, caller_frame, fail
 from trnlab.emulator.target import Engine, Target
 from trnlab.emulator.tensor import NkiTensor, VirtualRegister
+
+DEFAULT_MX = MxChoice()
 
 _current: ContextVar[Trace | None] = ContextVar("trnlab_trace", default=None)
 
@@ -87,12 +90,12 @@ class Trace:
     """One kernel call on one target: records the program, owns its tensors, executes when given an executor."""
 
     def __init__(
-        self, kernel: str, target: Target, executor: Executor | None = None, *, scale_rule: str = "nki"
+        self, kernel: str, target: Target, executor: Executor | None = None, *, mx: MxChoice = DEFAULT_MX
     ) -> None:
         self.kernel = kernel
         self.target = target
         self.executor = executor
-        self.scale_rule = scale_rule  # a value of microscaling.ScaleRule, for quantize_mx
+        self.mx = mx
         self.is_open = False
         self._buffers: list[Buffer] = []
         self._hbm_bytes = 0

@@ -23,19 +23,25 @@ MASKED = -3.0e38  # finite, so that a row of masked scores less their maximum is
 
 @nki.jit
 def flash_attention(
-    q: nl.NkiTensor, k: nl.NkiTensor, v: nl.NkiTensor, causal: bool = True, scale: float | None = None
+    q: nl.NkiTensor,
+    k: nl.NkiTensor,
+    v: nl.NkiTensor,
+    causal: bool = True,
+    scale: float | None = None,
+    block_k: int = K_BLOCK,
 ) -> nl.NkiTensor:
     """softmax(scale * q @ k.T) @ v for every query head.
 
     q: [heads, queries, head_dim]; k, v: [kv_heads, keys, head_dim], bfloat16, float16 or float32 in HBM, head_dim <=
     128, heads a multiple of kv_heads. Causal aligns the last query with the last key, and needs queries <= keys.
-    scale defaults to head_dim ** -0.5. Returns q's shape and dtype.
+    scale defaults to head_dim ** -0.5; block_k keys go by at a time. Returns q's shape and dtype.
     """
     heads, queries, head_dim = q.shape
     kv_heads, keys, _ = k.shape
     assert head_dim <= nl.tile_size.pmax, f"head_dim is {head_dim}, at most {nl.tile_size.pmax} fits the partitions"
     assert heads % kv_heads == 0, f"{heads} query heads cannot share {kv_heads} key/value heads evenly"
     assert not causal or queries <= keys, f"causal attention of {queries} queries needs as many keys, found {keys}"
+    assert block_k in (128, 256, 512), f"block_k is {block_k}; 128, 256 or 512 columns of scores fill a PSUM bank"
     scale = head_dim**-0.5 if scale is None else scale
     out = nl.ndarray(q.shape, dtype=q.dtype, buffer=nl.shared_hbm)
     for kv_head in range(kv_heads):
@@ -44,7 +50,7 @@ def flash_attention(
             for tile in tiles(queries, Q_TILE):
                 reach = keys - queries + tile.stop if causal else keys
                 query_columns = _load_transposed(q, head, tile)
-                rows = _attend(query_columns, key_columns, values, tile, reach, keys - queries, causal, scale)
+                rows = _attend(query_columns, key_columns, values, tile, reach, keys - queries, causal, scale, block_k)
                 nisa.dma_copy(dst=out[head, tile.start : tile.stop, :], src=_as_dtype(rows, q.dtype))
     return out
 
@@ -91,13 +97,14 @@ def _attend(
     shift: int,
     causal: bool,
     scale: float,
+    block_k: int,
 ) -> nl.NkiTensor:
     """The attention output [rows, head_dim] in float32 of one tile of queries over keys 0..reach."""
     head_dim = key_columns.shape[0]
     accumulator = nl.ndarray((rows.size, head_dim), dtype=nl.float32, buffer=nl.sbuf)
     row_max = nl.ndarray((rows.size, 1), dtype=nl.float32, buffer=nl.sbuf)
     row_sum = nl.ndarray((rows.size, 1), dtype=nl.float32, buffer=nl.sbuf)
-    for block in tiles(reach, K_BLOCK):
+    for block in tiles(reach, block_k):
         scores = nl.ndarray((rows.size, block.size), dtype=nl.float32, buffer=nl.psum)
         nisa.nc_matmul(dst=scores, stationary=query_columns, moving=key_columns[:, block.start : block.stop])
         if causal and block.stop > shift + rows.start + 1:

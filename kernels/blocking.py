@@ -33,13 +33,19 @@ def blocked_matmul(
     load_moving: Load,
     multiply: Multiply,
     scale: float = 1.0,
+    block_m: int = BLOCK_M,
+    block_n: int = BLOCK_N,
 ) -> None:
-    """result[M, N] = scale * stationary.T @ moving, contracting K in tiles of `k_tile`, `k_block` tiles at a time."""
+    """result[M, N] = scale * stationary.T @ moving, contracting K in tiles of `k_tile`, `k_block` tiles at a time.
+
+    block_m, block_n: columns of the stationary and of the moving operand that lie in SBUF at once
+    """
+    assert min(block_m, block_n, k_block) > 0, f"blocks of {block_m} x {block_n} x {k_block} tiles are not positive"
     M, N = result.shape
     k_blocks = [list(tiles(min(start + k_tile * k_block, K), k_tile, start)) for start in range(0, K, k_tile * k_block)]
-    for mb in tiles(M, BLOCK_M):
+    for mb in tiles(M, block_m):
         resident = [load_stationary(k, mb) for k in k_blocks[0]] if len(k_blocks) == 1 else None
-        for nb in tiles(N, BLOCK_N):
+        for nb in tiles(N, block_n):
             rows: dict[int, Any] = {}
             for number, block in enumerate(k_blocks):
                 left = resident or [load_stationary(k, mb) for k in block]

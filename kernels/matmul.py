@@ -8,7 +8,7 @@ import nki
 import nki.isa as nisa
 import nki.language as nl
 
-from trnlab.kernels.blocking import Load, blocked_matmul
+from trnlab.kernels.blocking import BLOCK_M, BLOCK_N, Load, blocked_matmul
 from trnlab.kernels.tiling import Tile, round_up, tiles
 
 # Tiles of the contraction held in SBUF at once: 16 x (512 + 2048) x 2 bytes = 80 KiB; float32 takes half as many.
@@ -16,15 +16,24 @@ K_BLOCK = 16
 
 
 @nki.jit
-def matmul(lhsT: nl.NkiTensor, rhs: nl.NkiTensor, out_dtype: Any = None) -> nl.NkiTensor:
+def matmul(
+    lhsT: nl.NkiTensor,
+    rhs: nl.NkiTensor,
+    out_dtype: Any = None,
+    block_m: int = BLOCK_M,
+    block_n: int = BLOCK_N,
+    block_k: int | None = None,
+) -> nl.NkiTensor:
     """lhsT.T @ rhs with float32 accumulation.
 
     lhsT: [K, M], rhs: [K, N], both bfloat16, float16 or float32 in HBM; returns [M, N] of `out_dtype` (default:
-    lhsT's).
+    lhsT's). What lies in SBUF at once: block_m and block_n columns, block_k tiles of 128 contraction rows (default:
+    16, for float32 8).
     """
     (K, M), N = lhsT.shape, _columns(lhsT, rhs)
     result = nl.ndarray((M, N), dtype=out_dtype or lhsT.dtype, buffer=nl.shared_hbm)
-    block = K_BLOCK // 2 if lhsT.dtype == nl.float32 else K_BLOCK
+    if block_k is None:
+        block_k = K_BLOCK // 2 if lhsT.dtype == nl.float32 else K_BLOCK
 
     def multiply(bank: nl.NkiTensor, left: Any, right: Any, m: Tile, n: Tile, accumulate: bool) -> None:
         nisa.nc_matmul(
@@ -37,7 +46,8 @@ def matmul(lhsT: nl.NkiTensor, rhs: nl.NkiTensor, out_dtype: Any = None) -> nl.N
     def load(matrix: nl.NkiTensor) -> Load:
         return lambda k, columns: _load(matrix, k, columns)
 
-    blocked_matmul(result, K, nl.tile_size.pmax, block, load(lhsT), load(rhs), multiply)
+    blocks = {"block_m": block_m, "block_n": block_n}
+    blocked_matmul(result, K, nl.tile_size.pmax, block_k, load(lhsT), load(rhs), multiply, **blocks)
     return result
 
 

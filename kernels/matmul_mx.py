@@ -2,7 +2,8 @@
 
 An MX tile contracts 512 rows of K: row k of the tile sits in partition k % P, lane k // P, with P = 128 (fewer in the
 last tile, which is padded with zeros to a multiple of 128 rows). Activations are quantised on the core by
-`quantize_mx`; weights may come packed from the host (`packing.pack_weights`), as MXFP8 or MXFP4.
+`quantize_mx`; weights may come packed from the host (`packing.pack_weights`), as MXFP8 or MXFP4. Those of a checkpoint
+whose blocks are 32 consecutive K take lanes="consecutive", for both operands: row k in partition k // 4, lane k % 4.
 """
 
 from __future__ import annotations
@@ -52,12 +53,15 @@ def matmul_mxfp8_weights(
     weight_dtype: Any = nl.float4_e2m1fn_x4,
     element: Any = nl.float8_e4m3fn_x4,
     out_dtype: Any = nl.bfloat16,
+    lanes: str = "strided",
 ) -> nl.NkiTensor:
     """lhsT.T @ W with activations quantised to MXFP8 on the core and weights packed on the host, MXFP4 by default.
 
     lhsT: [K, M] bfloat16 or float16; weights: words [round_up(K, 128) / 4, N] of `weight_dtype` (uint16 for MXFP4,
-    uint32 for MXFP8); scales: uint8 [round_up(K, 128) / 32, N]; both as `pack_weights` lays them out. Returns [M, N].
+    uint32 for MXFP8); scales: uint8 [round_up(K, 128) / 32, N]; both as `pack_weights` lays them out, or with
+    lanes="consecutive" as a checkpoint's blocks lie (`trnlab.emulator.pack_checkpoint`). Returns [M, N].
     """
+    assert lanes in LANE_LOADS, f"lanes={lanes!r}, not one of {list(LANE_LOADS)}"
     (K, M), (rows, N) = lhsT.shape, weights.shape
     expected = round_up(K, LANES * QUADRANT) // LANES
     assert rows == expected, f"K={K} takes {expected} rows of packed weights, found {rows}"
@@ -68,7 +72,7 @@ def matmul_mxfp8_weights(
         K,
         K_TILE,
         K_BLOCK,
-        lambda k, columns: _quantised(lhsT, k, columns, element),
+        lambda k, columns: _quantised(lhsT, k, columns, element, lanes),
         lambda k, columns: _loaded(packed, scales, k, columns),
         _multiply,
     )
@@ -101,15 +105,34 @@ def _scale_tile(partitions: int, columns: int) -> nl.NkiTensor:
     return nl.ndarray((rows, columns), dtype=nl.uint8, buffer=nl.sbuf)
 
 
-def _quantised(matrix: nl.NkiTensor, k: Tile, columns: Tile, element: Any) -> Quantised:
+def _load_strided(rows: nl.NkiTensor, matrix: nl.NkiTensor, k: Tile, columns: Tile) -> None:
+    """rows[p, lane] = matrix[k.start + lane * P + p], P the partitions of rows."""
+    for lane in tiles(k.size, rows.shape[0]):
+        source = matrix[k.start + lane.start : k.start + lane.stop, columns.start : columns.stop]
+        nisa.dma_copy(dst=rows[0 : lane.size, lane.index, 0 : columns.size], src=source)
+
+
+def _load_consecutive(rows: nl.NkiTensor, matrix: nl.NkiTensor, k: Tile, columns: Tile) -> None:
+    """rows[p, lane] = matrix[k.start + 4 p + lane]; the last partition may get fewer than four rows."""
+    whole, rest = divmod(k.size, LANES)
+    for first, count, lanes in ((0, whole, LANES), (whole, 1, rest)):
+        if count * lanes:
+            start = k.start + LANES * first
+            source = matrix[start : start + count * lanes, columns.start : columns.stop]
+            target = rows[first : first + count, 0:lanes, 0 : columns.size]
+            nisa.dma_copy(dst=target, src=source.reshape_dim(0, (count, lanes)))
+
+
+LANE_LOADS = {"strided": _load_strided, "consecutive": _load_consecutive}
+
+
+def _quantised(matrix: nl.NkiTensor, k: Tile, columns: Tile, element: Any, order: str = "strided") -> Quantised:
     """Rows k of the matrix, interleaved by lanes and quantised on the core: (words, scales)."""
     partitions, width = _partitions(k), round_up(columns.size, 2)
     rows = nl.ndarray((partitions, LANES, width), dtype=matrix.dtype, buffer=nl.sbuf)
     if k.size != partitions * LANES or width != columns.size:
         nisa.memset(dst=rows, value=0.0)
-    for lane in tiles(k.size, partitions):
-        source = matrix[k.start + lane.start : k.start + lane.stop, columns.start : columns.stop]
-        nisa.dma_copy(dst=rows[0 : lane.size, lane.index, 0 : columns.size], src=source)
+    LANE_LOADS[order](rows, matrix, k, columns)
     lanes = nl.ndarray((partitions, width, LANES), dtype=matrix.dtype, buffer=nl.sbuf)
     nisa.tensor_copy(dst=lanes, src=rows.permute((0, 2, 1)))
     words = nl.ndarray((partitions, width), dtype=element, buffer=nl.sbuf)

@@ -1,4 +1,4 @@
-"""The `trnlab` command: demo, run, claims, isa."""
+"""The `trnlab` command: demo, run, claims, isa, dtypes, quantize."""
 
 from __future__ import annotations
 
@@ -10,15 +10,24 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from trnlab.emulator.errors import TrnlabError
 from trnlab.emulator.instruction_pages import ALL_TARGETS, as_json, page_of, pages
 from trnlab.emulator.script import run_script
 from trnlab.emulator.target import get_target
-from trnlab.models import claims as claims_, demo as demo_
+from trnlab.models import demo as demo_
+from trnlab.models.chips_command import show_chips
+from trnlab.models.claims_command import claims
 from trnlab.models.demo_report import render
+from trnlab.models.format_command import show_formats
 from trnlab.models.instruction_tables import print_page, print_table
+from trnlab.models.profile.cli import profile
+from trnlab.models.projection.commands import llm
+from trnlab.models.quantize_command import quantize
+from trnlab.models.roofline_command import roofline
+from trnlab.models.sweep.commands import run_sweep
+from trnlab.models.tune_command import tune_kernel
+from trnlab.models.validation.cli import validate
 
 app = typer.Typer(
     name="trnlab",
@@ -78,21 +87,6 @@ def run(
 
 
 @app.command()
-def claims(json_file: JsonFile = None) -> None:
-    """The announced claims about Trainium3 and Trainium4, beside what published figures give."""
-    table = Table(title="Announced claims", title_justify="left", show_lines=True, expand=True)
-    for column in claims_.COLUMNS:
-        wide = column in ("claim", "note")
-        # Without a least width the prose columns, which alone can shrink, get one character each on a narrow terminal.
-        table.add_column(column, ratio=3 if wide else 1, min_width=16 if wide else None, overflow="fold")
-    for row in claims_.rows():
-        table.add_row(*row)
-    Console().print(table)
-    if json_file is not None:
-        _write(json_file, claims_.as_json())
-
-
-@app.command()
 def isa(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One instruction, in full.")] = None,
     target: Annotated[str | None, typer.Option(help="trn1, trn2, trn3 or trn4; default: all of them.")] = None,
@@ -107,6 +101,18 @@ def isa(
         print_table(found, targets, Console())
     else:
         print_page(found, Console())
+
+
+app.command("dtypes")(show_formats)
+app.command()(quantize)
+app.command("chips")(show_chips)
+app.command()(claims)
+app.command()(roofline)
+app.command()(profile)
+app.add_typer(validate, name="validate")
+app.command()(llm)
+app.command("sweep")(run_sweep)
+app.command("tune")(tune_kernel)
 
 
 def main() -> None:

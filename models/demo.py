@@ -26,7 +26,8 @@ from trnlab.kernels.attention import flash_attention
 from trnlab.kernels.matmul import matmul, matmul_fp8
 from trnlab.kernels.matmul_mx import matmul_mxfp8_weights
 from trnlab.kernels.packing import pack_weights, unpack_weights
-from trnlab.models.roofline import KernelPoint, Roofline
+from trnlab.models.program_points import kernel_point
+from trnlab.models.roofline import Roofline
 
 Array = np.ndarray[Any, Any]
 EXECUTED_ON = "trn3"
@@ -236,16 +237,4 @@ def _projection(kernel: str, missing: str, timeline: Timeline) -> Projection:
         intensity=timeline.arithmetic_intensity,
         bound=bound.resource,
         roofline_percent=bound.percent_of_roofline,
-    )
-
-
-def kernel_point(name: str, timeline: Timeline) -> KernelPoint:
-    """A timed program as a point under the roofline of the core it was timed on."""
-    return KernelPoint(
-        name=name,
-        flops=dict(timeline.flops),
-        hbm_bytes=timeline.hbm_bytes,
-        dma_bytes=timeline.work.dma_bytes,
-        time_seconds=timeline.total_seconds,
-        target=Roofline.of_core(timeline.target).name,
     )

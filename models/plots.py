@@ -9,11 +9,11 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from trnlab.emulator.errors import TrnlabError
-from trnlab.emulator.target import TARGETS, Generation, Target, get_target
-from trnlab.emulator.target.facts import VARIANTS
-from trnlab.models.chips import Chip
+from trnlab.emulator.target import Target
+from trnlab.models.chips.record import Chip
+from trnlab.models.kernel_point import KernelPoint, Memory
 from trnlab.models.quantity import ModelError, Quantity
-from trnlab.models.roofline import KernelPoint, Roofline
+from trnlab.models.roofline import Roof, Roofline
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,8 +27,10 @@ _COLOURS: Final = {
     "mxfp8": "#d55e00",
     "mxfp4": "#cc79a7",
     "sparse": "#e69f00",
+    "tf32": "#56b4e9",
+    "int8": "#000000",
 }
-_NAMES: Final = {"fp32": "FP32", "bf16": "BF16", "fp8": "FP8", "mxfp8": "MXFP8", "mxfp4": "MXFP4", "sparse": "sparse"}
+_NAMES: Final = {rate: rate.upper() for rate in _COLOURS} | {"sparse": "sparse"}
 _INK, _FAINT = "#222222", "#b8b8b8"
 _COLUMNS: Final = 2
 _LEFT: Final = 4.0
@@ -82,6 +84,7 @@ _SPOTS: Final = tuple(
 class _Window:
     """The part of the plane a panel shows, in FLOP/B and FLOP/s."""
 
+    memory: Memory
     left: float
     right: float
     bottom: float
@@ -100,26 +103,28 @@ def draw(
     targets: Sequence[str | Target | Chip | Roofline] = ("trn1", "trn2", "trn3", "trn4"),
     *,
     sparse: bool = False,
+    memory: Memory = "HBM",
 ) -> Figure:
-    """A log-log roofline diagram, one panel per target: FLOP/s over FLOP per HBM byte.
+    """A log-log roofline diagram, one panel per target: FLOP/s over FLOP per byte of one memory level.
 
-    Solid slope: HBM. Dashed slope: the DMA engines, read at the HBM intensity, so for a kernel whose DMA bytes are
-    its HBM bytes. Ceilings: peaks by dtype, equal ones on one line, with their ridge point. Bands: low to high of a
-    projection's ceilings and HBM. Filled dots are measured kernels; hollow dots, without a time, sit at their bound.
+    Solid slope: that memory. Dashed slope, for HBM: the DMA engines, read at the HBM intensity, so for a kernel whose
+    DMA bytes are its HBM bytes. Ceilings: peaks by dtype, equal ones on one line, with their ridge point. Bands: low to
+    high of a projection's ceilings and memory. Filled dots are measured kernels; hollow dots, without a time, sit at
+    their bound.
 
     A name or `Target` gives the roofline of one core, a `Chip` that of the chip; all panels share their axes.
     A point with a `target` is drawn in the panel of that roofline only.
 
     Raises:
         ModelError: no target, a mixture of cores and chips, or a point whose target is not among the panels or that
-            has no FLOP or no HBM bytes, which a log-log plane cannot show.
+            has no FLOP or no bytes of that memory, which a log-log plane cannot show; a chip without such a roof.
         TrnlabError: matplotlib is not installed.
     """
     lines, kernels = [_roofline(target) for target in targets], list(points)
-    _check(lines, kernels)
+    _check(lines, kernels, memory)
     figure_class = _matplotlib("matplotlib.figure").Figure
     shown = {line.name: [rate for rate in line.peaks if sparse or rate != "sparse"] for line in lines}
-    window = _window(lines, shown, kernels)
+    window = _window(lines, shown, kernels, memory)
     columns = min(_COLUMNS, len(lines))
     rows = math.ceil(len(lines) / columns)
     figure: Figure = figure_class(figsize=(6.4 * columns, 4.6 * rows), dpi=120, layout="constrained", facecolor="white")
@@ -129,7 +134,8 @@ def draw(
         _memory_roofs(axes, line, window, shown[line.name])
         boxes = _ceilings(axes, line, window, shown[line.name])
         _kernels(axes, line, window, [point for point in kernels if point.target in ("", line.name)], boxes)
-    figure.supxlabel(f"{lines[0].basis}\nDiamonds: ridge points in FLOP per byte", fontsize=8, color="#666666")
+    basis = "; ".join(dict.fromkeys(line.basis for line in lines))
+    figure.supxlabel(f"{basis}\nDiamonds: ridge points in FLOP per byte", fontsize=8, color="#666666")
     return figure
 
 
@@ -146,42 +152,43 @@ def _roofline(target: str | Target | Chip | Roofline) -> Roofline:
     return Roofline.of_chip(target) if isinstance(target, Chip) else Roofline.of_core(target)
 
 
-def _check(lines: Sequence[Roofline], points: Sequence[KernelPoint]) -> None:
+def _check(lines: Sequence[Roofline], points: Sequence[KernelPoint], memory: Memory) -> None:
     if len({line.scope for line in lines}) != 1:
         raise ModelError("targets of a diagram", [line.name for line in lines], "one or more, all cores or all chips")
     names = [line.name for line in lines]
     for point in points:
         if point.target and point.target not in names:
             raise ModelError(f"target of kernel {point.name!r}", point.target, ", ".join(names))
-        if not 0 < point.intensity() < math.inf:
-            raise ModelError(f"intensity of kernel {point.name!r}", point.intensity(), "FLOP and HBM bytes above zero")
-
-
-def _variants(line: Roofline) -> list[Roofline]:
-    """The low, central and high rooflines of a projection; the roofline alone for a published target."""
-    if line.target.generation is not Generation.V5 or line.target not in TARGETS:
-        return [line]
-    make = Roofline.of_core if line.scope == "core" else Roofline.of_chip
-    return [make(get_target(line.target, variant)) for variant in VARIANTS]
+        if not 0 < point.intensity(memory) < math.inf:
+            allowed = f"FLOP and {memory} bytes above zero"
+            raise ModelError(f"intensity of kernel {point.name!r}", point.intensity(memory), allowed)
 
 
 def _span(line: Roofline, value: str) -> tuple[float, float]:
-    """(min, max) over the variants of a peak, or of the "HBM" or "DMA" rate."""
+    """(min, max) over the variants of a peak, or of a memory's rate."""
     values = [
-        (one.peak(value) if value in one.peaks else one.roof(value).bytes_per_second).value for one in _variants(line)
+        (one.peak(value) if value in one.peaks else one.roof(value).bytes_per_second).value for one in line.variants()
     ]
     return min(values), max(values)
 
 
-def _window(lines: Sequence[Roofline], shown: Mapping[str, Sequence[str]], points: Sequence[KernelPoint]) -> _Window:
-    intensities = [point.intensity() for point in points]
-    left = min([_LEFT, *(x / 2 for x in intensities)])
-    ridges = [line.ridge_point(rate).value for line in lines for rate in shown[line.name]]
+def _slopes(line: Roofline, memory: Memory) -> list[Roof]:
+    """The memory on the axis first, then, for HBM, the DMA engines where they have a roof of their own."""
+    others = [roof for roof in line.roofs if (memory, roof.name) == ("HBM", "DMA")]
+    return [line.roof(memory), *others]
+
+
+def _window(
+    lines: Sequence[Roofline], shown: Mapping[str, Sequence[str]], points: Sequence[KernelPoint], memory: Memory
+) -> _Window:
+    intensities = [point.intensity(memory) for point in points]
+    ridges = [line.ridge_point(rate, memory).value for line in lines for rate in shown[line.name]]
+    left = min([_LEFT, min(ridges) / 4, *(x / 2 for x in intensities)])
     right = max([16 * max(ridges), *(8 * x for x in intensities)])
-    slopes = [roof.bytes_per_second.value for line in lines for roof in (line.hbm, line.dma)]
+    slopes = [roof.bytes_per_second.value for line in lines for roof in _slopes(line, memory)]
     rates = [point.flops_per_second / 2 for point in points if point.flops_per_second is not None]
     top = 2 * max(_span(line, rate)[1] for line in lines for rate in shown[line.name])
-    return _Window(left, right, min([left * min(slopes), *rates]), top)
+    return _Window(memory, left, right, min([left * min(slopes), *rates]), top)
 
 
 def _frame(axes: Axes, line: Roofline, window: _Window, *, is_left: bool, is_bottom: bool) -> None:
@@ -194,29 +201,24 @@ def _frame(axes: Axes, line: Roofline, window: _Window, *, is_left: bool, is_bot
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(_FAINT)
-    axes.set_title(_title(line), fontsize=10.5, fontweight="bold", loc="left", color=_INK)
-    if len(_variants(line)) > 1:
+    axes.set_title(line.title, fontsize=10.5, fontweight="bold", loc="left", color=_INK)
+    if len(line.variants()) > 1 and line.target is not None:
         axes.set_title(f"{line.target.variant} projection; bands low to high", fontsize=8.5, loc="right", color=_INK)
     if is_bottom:
-        axes.set_xlabel("arithmetic intensity (FLOP per HBM byte)", fontsize=9, color=_INK)
+        axes.set_xlabel(f"arithmetic intensity (FLOP per {window.memory} byte)", fontsize=9, color=_INK)
     if is_left:
         axes.set_ylabel(f"FLOP/s of one {line.scope}", fontsize=9, color=_INK)
 
 
-def _title(line: Roofline) -> str:
-    what = f"one NeuronCore-v{line.target.generation.value}" if line.scope == "core" else "one chip"
-    return f"Trainium{line.target.generation - 1}, {what}"
-
-
 def _memory_roofs(axes: Axes, line: Roofline, window: _Window, rates: Sequence[str]) -> None:
-    """Both memory slopes up to the highest ceiling, and the band of the HBM slope; rates in a key, lower right."""
+    """The memory slopes up to the highest ceiling, and the band of the first; rates in a key, lower right."""
     top = max(line.peak(rate).value for rate in rates)
-    for roof, style in ((line.hbm, "-"), (line.dma, (0, (4, 2)))):
+    for roof, style in zip(_slopes(line, window.memory), ("-", (0, (4, 2))), strict=False):
         rate = roof.bytes_per_second.value
         label = f"{roof.name} {roof.bytes_per_second:v}"
         ends = [window.left, top / rate], [window.left * rate, top]
         axes.plot(*ends, color=_INK, linestyle=style, linewidth=1.4, zorder=3, label=label)
-    low, high = _span(line, "HBM")
+    low, high = _span(line, window.memory)
     if low != high:
         x = [window.left, top / high, top / low, window.left]
         axes.fill(x, [window.left * high, top, top, window.left * low], color=_INK, alpha=0.10, linewidth=0)
@@ -232,8 +234,8 @@ def _ceilings(axes: Axes, line: Roofline, window: _Window, rates: Sequence[str])
 
 
 def _ceiling(axes: Axes, line: Roofline, window: _Window, height: float, rates: Sequence[str]) -> _Box:
-    colour, slope = _COLOURS[rates[-1]], line.hbm.bytes_per_second.value
-    ridge = line.ridge_point(rates[-1]).value
+    colour, slope = _COLOURS[rates[-1]], line.roof(window.memory).bytes_per_second.value
+    ridge = line.ridge_point(rates[-1], window.memory).value
     axes.plot([ridge, window.right], [height, height], color=colour, linewidth=1.8, zorder=4)
     low, high = _span(line, rates[-1])
     if low != high:
@@ -241,7 +243,7 @@ def _ceiling(axes: Axes, line: Roofline, window: _Window, height: float, rates: 
         axes.fill(x, [low, high, high, low], color=colour, alpha=0.16, linewidth=0, zorder=1)
     axes.plot(ridge, height, marker="D", markersize=4.5, color=colour, markeredgecolor="white", zorder=6)
     style: dict[str, Any] = {"textcoords": "offset points", "ha": "right", "color": colour}
-    axes.annotate(f"{ridge:.0f}", (ridge, height), (-5, 3), fontsize=7.5, **style)
+    axes.annotate(f"{ridge:.0f}" if ridge >= 10 else f"{ridge:.2g}", (ridge, height), (-5, 3), fontsize=7.5, **style)
     text = f"{', '.join(_NAMES[rate] for rate in rates)}  {line.peak(rates[-1]):v}"
     axes.annotate(text, (window.right, height), (-2, 3), fontsize=8, fontweight="bold", **style)
     across, up = window.fraction(window.right, height)
@@ -256,14 +258,14 @@ def _kernels(axes: Axes, line: Roofline, window: _Window, points: Sequence[Kerne
         measured = point.flops_per_second
         height = measured or point.total_flops / bound.time_seconds
         face = _INK if measured else "white"
-        axes.plot(point.intensity(), height, "o", markersize=6, zorder=8, color=_INK, markerfacecolor=face)
+        axes.plot(point.intensity(window.memory), height, "o", markersize=6, zorder=8, color=_INK, markerfacecolor=face)
         share = f" ({bound.percent_of_roofline:.0f} %)" if bound.percent_of_roofline is not None else ""
         text = f"{point.name}{share}"
-        spot, box = _place(text, window.fraction(point.intensity(), height), boxes)
+        spot, box = _place(text, window.fraction(point.intensity(window.memory), height), boxes)
         boxes.append(box)
         axes.annotate(
             text,
-            (point.intensity(), height),
+            (point.intensity(window.memory), height),
             (spot.across, spot.up),
             textcoords="offset points",
             ha=spot.align,

@@ -35,6 +35,7 @@ LAYERS = {
     ],
     "arithmetic and memory": [
         "footprint",
+        "format_pages",
         "memory",
         "numerics.*",
     ],
@@ -97,6 +98,7 @@ LAYERS = {
     "what users call": [
         "",
         "arguments",
+        "attribution.*",
         "calls",
         "importer",
         "kernel_cache",
@@ -105,6 +107,8 @@ LAYERS = {
         "nki.simulation",
         "pytest_plugin",
         "script",
+        "testing.*",
+        "tuning.*",
     ],
 }
 

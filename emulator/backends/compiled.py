@@ -23,10 +23,10 @@ from trnlab.emulator.backends.reference import Print
 from trnlab.emulator.backends.renaming import rename
 from trnlab.emulator.backends.rolled import Lowered, lower, results_of
 from trnlab.emulator.dtypes import as_dtype
-from trnlab.emulator.errors import BackendError, BoundsError, Violation
+from trnlab.emulator.errors import BackendError, BoundsError, NotYetSupportedError, Violation
 from trnlab.emulator.fold import fold
 from trnlab.emulator.program import Program
-from trnlab.emulator.source import location_of
+from trnlab.emulator.source import fail, location_of
 from trnlab.emulator.target import Target
 
 _CACHED_PROGRAMS = 64
@@ -114,7 +114,19 @@ def _violation(program: Program, number: int, position: int, index: int) -> Viol
 
 
 def compile_program(program: Program, target: Target, on_print: Print) -> CompiledProgram:
-    """The program as a callable, compiled once for equal programs, targets and (where they print) `on_print`."""
+    """The program as a callable, compiled once for equal programs, targets and (where they print) `on_print`.
+
+    Raises:
+        NotYetSupportedError: the target rounds stochastically.
+    """
+    if not target.numerics.is_deterministic:
+        fail(
+            NotYetSupportedError,
+            "run",
+            operand="numerics",
+            found=f"rounding {target.numerics.rounding} in compiled mode",
+            allowed='mode="reference", which numbers the executions that random bits are keyed by; or NearestEven()',
+        )
     return _compiled(program.flat, target, on_print if _prints(program) else _no_print)
 
 

@@ -4,7 +4,7 @@ Iterations that neither read nor write what another one writes are independent: 
 by one dimension computes the same values, and XLA gets one wide operation where there were many small ones. The bits
 stay, because no arithmetic here depends on how many neighbours are computed beside it: elementwise operations
 trivially, folds because their order is fixed (`numerics.reductions`), dots of up to 256 products because XLA on the
-CPU adds them in the same order for every number of rows and columns (`numerics.casts.matmul_f32`).
+CPU adds them in the same order for every number of rows and columns (`numerics.arithmetic.matmul_f32`).
 """
 
 from __future__ import annotations

@@ -7,15 +7,16 @@ asked for (see `late_results`), so that instructions need not wait for one anoth
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 import numpy as np
 
 from trnlab.emulator.backends.addressing import WORDS, Place, element_grid, flat_words, place, words_of
 from trnlab.emulator.backends.late_results import put, take
-from trnlab.emulator.backends.semantics import Meaning, immediate, jitted, meaning_of, row_flags
+from trnlab.emulator.backends.semantics import Evaluator, Meaning, executable, immediate, meaning_of, row_flags
 from trnlab.emulator.isa.catalogue import CATALOGUE
 from trnlab.emulator.loops import Runner
 from trnlab.emulator.program import OperandSignature, Signature
@@ -33,6 +34,7 @@ class Reference:
 
     target: Target
     on_print: Print
+    _executed: Iterator[int] = field(default_factory=count, repr=False, compare=False)  # numbers for random rounding
 
     def prepare(self, signature: Signature) -> Runner:
         """What executes every instruction of this signature."""
@@ -41,10 +43,13 @@ class Reference:
             return lambda tensors, _: self.on_print(prefix, _shown(tensors[0]))
         meaning = meaning_of(signature, self.target)
         if any(_needs_numbers(operand) for operand in signature.operands):
-            return _by_number(signature, meaning)
+            return _by_number(signature, meaning, self._function(meaning))
         if CATALOGUE[signature.opcode].moves and meaning.math == "raw":
             return _move(signature)
-        return _compute(signature, meaning)
+        return _compute(signature, meaning, self._function(meaning))
+
+    def _function(self, meaning: Meaning) -> Evaluator:
+        return executable(meaning, self.target.numerics, self._executed)
 
 
 def _needs_numbers(operand: OperandSignature) -> bool:
@@ -73,8 +78,7 @@ def _move(signature: Signature) -> Runner:
     return run
 
 
-def _compute(signature: Signature, meaning: Meaning) -> Runner:
-    function = jitted(meaning)
+def _compute(signature: Signature, meaning: Meaning, function: Evaluator) -> Runner:
     reads = _positions(signature, lambda operand: operand.reads)
     writes = _positions(signature, lambda operand: operand.writes)
     shapes = [shape for _, access, _, shape in meaning.operands if access != "write"]
@@ -89,9 +93,8 @@ def _compute(signature: Signature, meaning: Meaning) -> Runner:
     return run
 
 
-def _by_number(signature: Signature, meaning: Meaning) -> Runner:
+def _by_number(signature: Signature, meaning: Meaning, function: Evaluator) -> Runner:
     """As `_compute`, but operands are gathered and scattered by element number, in element order."""
-    function = jitted(meaning)
     reads = _positions(signature, lambda operand: operand.reads)
     writes = _positions(signature, lambda operand: operand.writes)
     skip = signature.attribute("oob_mode") == "skip"

@@ -7,8 +7,10 @@ differ only in what is compiled together; sealed float32 results keep the compil
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import lru_cache, partial
+from itertools import count
 from math import prod
 from typing import Any, NamedTuple, TypeVar
 
@@ -18,19 +20,21 @@ import numpy as np
 
 from trnlab.emulator.dtypes import DType
 from trnlab.emulator.isa.catalogue import CATALOGUE
-from trnlab.emulator.isa.registry import InstructionSpec, Math
+from trnlab.emulator.isa.registry import InstructionSpec, Math, Narrow
 from trnlab.emulator.isa.validate import call_of
 from trnlab.emulator.memory import ON_CHIP_REGIONS, MemoryRegion
-from trnlab.emulator.numerics.casts import narrow, seal, widen
+from trnlab.emulator.numerics.casts import narrow, widen
+from trnlab.emulator.numerics.sealing import seal
+from trnlab.emulator.numerics.stochastic import narrow_stochastic, random_bits
 from trnlab.emulator.program import OperandSignature, Signature
-from trnlab.emulator.target import Target
+from trnlab.emulator.target import NumericsPolicy, Stochastic, Target
 
 Arrays = tuple[jax.Array, ...]
 Evaluator = Callable[..., Arrays]
 
 
 class Meaning(NamedTuple):
-    """What of a signature decides its arithmetic: not its buffers, strides or engine."""
+    """What of a signature decides its arithmetic: not its buffers, strides or engine, nor a seed."""
 
     opcode: str
     attributes: tuple[tuple[str, Any], ...]
@@ -38,6 +42,7 @@ class Meaning(NamedTuple):
     immediates: tuple[str, ...]
     math: Math
     layout: str
+    numerics: NumericsPolicy
 
 
 def meaning_of(signature: Signature, target: Target) -> Meaning:
@@ -50,7 +55,13 @@ def meaning_of(signature: Signature, target: Target) -> Meaning:
         if not operand.name.endswith(".index")
     )
     math = spec.math_of(call_of(signature, target))
-    return Meaning(signature.opcode, signature.attributes, operands, signature.immediates, math, spec.layout)
+    numerics = _without_seed(target.numerics)
+    return Meaning(signature.opcode, signature.attributes, operands, signature.immediates, math, spec.layout, numerics)
+
+
+@lru_cache(maxsize=64)
+def _without_seed(policy: NumericsPolicy) -> NumericsPolicy:
+    return policy if policy.is_deterministic else replace(policy, rounding=Stochastic())
 
 
 def _body_shape(operand: OperandSignature, flat: bool) -> tuple[int, ...]:
@@ -62,16 +73,20 @@ def _body_shape(operand: OperandSignature, flat: bool) -> tuple[int, ...]:
 
 @lru_cache(maxsize=4096)
 def evaluator(meaning: Meaning) -> Evaluator:
-    """f(arrays read..., immediates...) -> arrays written, in operand order, in the body's shapes and storage dtypes."""
+    """f(arrays read, immediates, key) -> arrays written, in operand order, in the body's shapes and storage dtypes.
+
+    key: for stochastic rounding only: uint32 [2], the seed and a number that no other execution has
+    """
     spec = CATALOGUE[meaning.opcode]
     reads = [operand for operand in meaning.operands if operand[1] != "write"]
     writes = [operand for operand in meaning.operands if operand[1] != "read"]
     dtypes = {name: dtype for name, _, dtype, _ in meaning.operands}
     attributes = {**dict(meaning.attributes), "dtypes": dtypes, "math": meaning.math}
 
-    def evaluate(arrays: Sequence[jax.Array], immediates: Sequence[jax.Array]) -> Arrays:
+    def evaluate(arrays: Sequence[jax.Array], immediates: Sequence[jax.Array], key: jax.Array | None = None) -> Arrays:
+        rounded = narrowing(meaning.numerics, key)
         given: dict[str, Any] = {facts.name: None for facts in spec.operands if facts.name in spec.wants}
-        given.update(attributes)
+        given.update(attributes, narrow=rounded)
         for (name, _, dtype, shape), array in zip(reads, arrays, strict=True):
             given[name] = _to_body(jnp.asarray(array).reshape(shape), dtype, spec.math_for(name, meaning.math))
         for name, access, dtype, shape in writes:
@@ -81,7 +96,7 @@ def evaluator(meaning: Meaning) -> Evaluator:
         results = spec.body(**{name: value for name, value in given.items() if name in spec.wants})
         outputs = results if isinstance(results, tuple) else (results,)
         return tuple(
-            _from_body(spec, output, dtype, shape, spec.math_for(name, meaning.math))
+            _from_body(spec, output, dtype, shape, spec.math_for(name, meaning.math), rounded)
             for output, (name, _, dtype, shape) in zip(outputs, writes, strict=True)
         )
 
@@ -92,18 +107,45 @@ def _to_body(array: jax.Array, dtype: DType, math: Math) -> jax.Array:
     return widen(array, dtype) if math == "float32" else array
 
 
-def _from_body(spec: InstructionSpec, output: jax.Array, dtype: DType, shape: tuple[int, ...], math: Math) -> jax.Array:
+def _from_body(
+    spec: InstructionSpec, output: jax.Array, dtype: DType, shape: tuple[int, ...], math: Math, rounded: Narrow
+) -> jax.Array:
     if math == "float32":
-        return narrow(seal(jnp.broadcast_to(output, shape)), dtype)
+        return rounded(seal(jnp.broadcast_to(output, shape)), dtype)
     if output.dtype != dtype.storage:
         raise AssertionError(f"the body of {spec.name} returned {output.dtype} for a {dtype} operand")
     return output.reshape(shape)
+
+
+def narrowing(policy: NumericsPolicy, key: jax.Array | None) -> Narrow:
+    """The policy as a function f32 -> dtype; under stochastic rounding every use of it draws from its own stream."""
+    nearest = partial(narrow, overflow=policy.overflow, subnormals=policy.subnormals)
+    if policy.is_deterministic:
+        return nearest
+    assert key is not None, "stochastic rounding needs a key"
+    streams = count()
+
+    def at_random(x: jax.Array, dtype: DType) -> jax.Array:
+        if not dtype.is_float or dtype == "float32":
+            return nearest(x, dtype)
+        bits = random_bits(key, next(streams), x.shape)
+        return narrow_stochastic(x, dtype, bits, policy.overflow, policy.subnormals)
+
+    return at_random
 
 
 @lru_cache(maxsize=4096)
 def jitted(meaning: Meaning) -> Evaluator:
     """The evaluator, compiled on its own: the definition of what the instruction computes."""
     return jax.jit(evaluator(meaning))
+
+
+def executable(meaning: Meaning, policy: NumericsPolicy, numbers: Iterator[int]) -> Evaluator:
+    """f(arrays read, immediates): `jitted`, each execution of which takes its key from the seed and `numbers`."""
+    function, rounding = jitted(meaning), policy.rounding
+    if not isinstance(rounding, Stochastic):
+        return function
+    return lambda arrays, immediates: function(arrays, immediates, np.array([rounding.seed, next(numbers)], np.uint32))
 
 
 def immediate(value: float, raw: bool) -> Any:

@@ -32,8 +32,8 @@ from trnlab.emulator.errors import ArgumentError
 from trnlab.emulator.isa.limits import Rule
 from trnlab.emulator.isa.operators import apply, fold
 from trnlab.emulator.isa.registry import REGISTER, Call, Operand, writes
-from trnlab.emulator.numerics.casts import seal
 from trnlab.emulator.numerics.elementwise import ALU_OPS
+from trnlab.emulator.numerics.sealing import seal
 
 FLOAT32: Final[frozenset[DType]] = frozenset({dtypes.float32})
 ACCUMULATOR: Final[Operand] = writes(

@@ -13,7 +13,7 @@ from trnlab.emulator.isa.limits import AttributeIn, Rule, SameDtype, SameFree, S
 from trnlab.emulator.isa.operators import REFERENCE, OperandSuitsOperator, apply
 from trnlab.emulator.isa.registry import Call, instruction, reads, writes
 from trnlab.emulator.numerics.activations import ACTIVATIONS
-from trnlab.emulator.numerics.casts import seal
+from trnlab.emulator.numerics.sealing import seal
 from trnlab.emulator.target import Engine, Feature, Generation
 
 _SOURCE: Final = REFERENCE + "activate2"

@@ -26,7 +26,7 @@ from trnlab.emulator.isa.registry import (
     writes,
 )
 from trnlab.emulator.memory import MemoryRegion
-from trnlab.emulator.numerics.casts import seal
+from trnlab.emulator.numerics.sealing import seal
 from trnlab.emulator.target import Engine
 
 MAX_SOURCES: Final = 16

@@ -22,8 +22,8 @@ from trnlab.emulator.dtypes import DType
 from trnlab.emulator.errors import ArgumentError
 from trnlab.emulator.isa.bits import from_words, to_words
 from trnlab.emulator.isa.limits import AttributeIn, Rule, SameFree, SamePartitions
-from trnlab.emulator.isa.registry import SBUF, UNPACKED_DTYPES, Call, instruction, reads, writes
-from trnlab.emulator.numerics.casts import narrow, widen
+from trnlab.emulator.isa.registry import SBUF, UNPACKED_DTYPES, Call, Narrow, instruction, reads, writes
+from trnlab.emulator.numerics.casts import widen
 from trnlab.emulator.numerics.elementwise import ALU_OPS
 from trnlab.emulator.target import Engine
 
@@ -73,8 +73,8 @@ def affine(partitions: int, pattern: Pattern, offset: jax.Array, channel_multipl
     return lax.bitcast_convert_type(row + jnp.asarray(channels.astype(np.uint32))[:, None], jnp.int32)
 
 
-def cast_int32(values: jax.Array, dtype: DType) -> jax.Array:
-    """int32 as `dtype`: integers saturate, bool is "not zero", floats are rounded from the nearest float32.
+def cast_int32(values: jax.Array, dtype: DType, narrow: Narrow) -> jax.Array:
+    """int32 as `dtype`: integers saturate, bool is "not zero", floats are rounded by `narrow` from the nearest float32.
 
     The saturation is that of the documented float conversions (assumed for integers).
     """
@@ -103,9 +103,10 @@ def iota(
     channel_multiplier: int,
     offset: jax.Array,
     dtypes: Mapping[str, DType],
+    narrow: Narrow,
 ) -> jax.Array:
     """dst[c, i] = offset + c * channel_multiplier + sum(i_d * step_d), cast from int32."""
-    return cast_int32(affine(dst.shape[0], pattern, offset, channel_multiplier), dtypes["dst"])
+    return cast_int32(affine(dst.shape[0], pattern, offset, channel_multiplier), dtypes["dst"], narrow)
 
 
 @instruction(
@@ -136,11 +137,12 @@ def affine_select(
     on_false_value: float,
     offset: jax.Array,
     dtypes: Mapping[str, DType],
+    narrow: Narrow,
 ) -> jax.Array:
     """dst = on_true_tile where cmp_op(offset + c * channel_multiplier + sum(i_d * step_d), 0), else on_false_value."""
     values = affine(dst.shape[0], pattern, offset, channel_multiplier)
     target, source = dtypes["dst"], dtypes["on_true_tile"]
     chosen = on_true_tile if source == target else narrow(widen(on_true_tile, source), target)
-    otherwise = narrow(jnp.float32(on_false_value), target)
+    otherwise = narrow(jnp.full(dst.shape, on_false_value, jnp.float32), target)
     holds = ALU_OPS[cmp_op].function(values, jnp.int32(0)) != 0
     return from_words(jnp.where(holds, to_words(chosen), to_words(otherwise)), target.storage)

@@ -12,9 +12,10 @@ from trnlab.emulator.dtypes import DType, element_of
 from trnlab.emulator.errors import ShapeError
 from trnlab.emulator.isa.limits import AttributeIn, FreeMultipleOf, PartitionsMultipleOf, Rule, SamePartitions
 from trnlab.emulator.isa.registry import SBUF, Call, instruction, reads, updates, writes
-from trnlab.emulator.numerics.casts import LANES
-from trnlab.emulator.numerics.microscaling import GROUP_PARTITIONS, ScaleRule, quantize_mx as quantize
+from trnlab.emulator.numerics.microscaling import GROUP_PARTITIONS, quantize_mx as quantize
 from trnlab.emulator.numerics.microscaling_layout import QUADRANT, SCALE_OFFSETS, scale_partitions
+from trnlab.emulator.numerics.microscaling_policies import BLOCK_POLICIES, ScaleRule
+from trnlab.emulator.numerics.x4_words import LANES
 from trnlab.emulator.target import Engine, Feature, Generation
 
 _SOURCE: Final = "NKI reference, nisa.quantize_mx"
@@ -51,7 +52,7 @@ def _too_few_scale_rows(call: Call) -> str | None:
             quadrant_offsets=SCALE_OFFSETS,
         ),
     ),
-    attributes=("scale_rule",),
+    attributes=("scale_rule", "block_policy"),
     limits=(
         PartitionsMultipleOf("src", QUADRANT, source=_SOURCE),
         FreeMultipleOf("src", LANES, source=_SOURCE),
@@ -66,17 +67,20 @@ def _too_few_scale_rows(call: Call) -> str | None:
             source=_LAYOUT,
         ),
         AttributeIn("scale_rule", tuple(rule.value for rule in ScaleRule)),
+        AttributeIn("block_policy", tuple(BLOCK_POLICIES)),
     ),
     math="raw",
     source=_SOURCE,
     assumptions=(
         "elements are rounded to nearest even; a group with a NaN or an infinity gets scale code 255; exponents below "
-        "-127 are clamped before scaling (see trnlab.emulator.numerics.microscaling)",
+        "-127 are clamped before scaling (see trnlab.emulator.numerics.microscaling_policies)",
     ),
 )
-def quantize_mx(src: Array, dst_scale: Array, scale_rule: str, dtypes: Mapping[str, DType]) -> tuple[Array, Array]:
+def quantize_mx(
+    src: Array, dst_scale: Array, scale_rule: str, block_policy: str, dtypes: Mapping[str, DType]
+) -> tuple[Array, Array]:
     """dst = FP8(src / 2**e) in words of four; dst_scale[32 (g // 4) + g % 4] = e + 127 of the 8 x 4 group g."""
-    words, codes = quantize(src, element_of(dtypes["dst"]), ScaleRule(scale_rule))
+    words, codes = quantize(src, element_of(dtypes["dst"]), ScaleRule(scale_rule), BLOCK_POLICIES[block_policy])
     rows = scale_partitions(src.shape[0])
     scales = lax.bitcast_convert_type(dst_scale, codes.dtype).at[rows].set(codes)
     return words, lax.bitcast_convert_type(scales, dst_scale.dtype)

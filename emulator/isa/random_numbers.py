@@ -38,7 +38,7 @@ from trnlab.emulator.isa.registry import (
     writes,
 )
 from trnlab.emulator.numerics import xorwow
-from trnlab.emulator.numerics.casts import seal
+from trnlab.emulator.numerics.sealing import seal
 from trnlab.emulator.target import Engine, Feature, Generation, Target
 
 GENERATORS: Final = {Engine.VECTOR: 4, Engine.GPSIMD: 1}

@@ -29,7 +29,7 @@ from trnlab.emulator.isa.operators import (
     uses_bitvec,
 )
 from trnlab.emulator.isa.registry import INTEGER_DTYPES, Call, instruction, reads, writes
-from trnlab.emulator.numerics.casts import seal
+from trnlab.emulator.numerics.sealing import seal
 from trnlab.emulator.target import Engine, Feature, Generation
 
 

@@ -14,7 +14,8 @@ A body is pure JAX. It names what it wants: an operand it reads arrives as an ar
 written arrives as a `jax.ShapeDtypeStruct`, an operand left out arrives as None, attributes and immediates arrive by
 name; `dtypes` (the DType of each operand present, by name) and `math` (see below) arrive when asked for. It returns
 one array per written operand that is present, in operand order. Reading through views, casting on write and the
-overflow policy belong to the executor (`backends.semantics`), never to a body.
+target's `NumericsPolicy` belong to the executor (`backends.semantics`), never to a body: one of raw math that rounds
+float32 itself asks for `narrow`, the executor's rounding.
 
 How a body sees its operands follows from two facts of the spec:
 
@@ -34,6 +35,8 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import Any, Literal, NamedTuple, Protocol
 
+import jax
+
 from trnlab.emulator.dtypes import DTYPES, DType
 from trnlab.emulator.errors import KernelError
 from trnlab.emulator.memory import ON_CHIP_REGIONS, MemoryRegion
@@ -43,6 +46,8 @@ from trnlab.emulator.target import Engine, Feature, Generation, Target
 Math = Literal["float32", "raw"]
 Layout = Literal["flat", "view"]
 Rows = Literal["first", "last"]
+Narrow = Callable[[jax.Array, DType], jax.Array]
+"""float32 rounded into a dtype as the target's `NumericsPolicy` says, as an array of the dtype's storage."""
 
 SBUF = frozenset({MemoryRegion.sbuf})
 PSUM = frozenset({MemoryRegion.psum})

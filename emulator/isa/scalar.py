@@ -14,7 +14,7 @@ from trnlab.emulator.isa.limits import AttributeIn, Needs, Rule, SameFree, SameP
 from trnlab.emulator.isa.operators import REFERENCE
 from trnlab.emulator.isa.registry import UNPACKED_DTYPES, Call, instruction, reads, writes
 from trnlab.emulator.numerics.activations import ACTIVATIONS
-from trnlab.emulator.numerics.casts import seal
+from trnlab.emulator.numerics.sealing import seal
 from trnlab.emulator.target import Engine, Feature, Generation
 
 

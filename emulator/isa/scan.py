@@ -27,7 +27,7 @@ from trnlab.emulator.isa.operators import (
 )
 from trnlab.emulator.isa.registry import Call, instruction, reads, writes
 from trnlab.emulator.memory import MemoryRegion
-from trnlab.emulator.numerics.casts import seal
+from trnlab.emulator.numerics.sealing import seal
 from trnlab.emulator.target import Engine
 
 Step = Callable[..., Array]

@@ -21,13 +21,13 @@ from trnlab.emulator.isa.registry import (
     FLOAT_DTYPES,
     UNPACKED_DTYPES,
     Math,
+    Narrow,
     instruction,
     reads,
     updates,
     writes,
 )
 from trnlab.emulator.memory import MemoryRegion
-from trnlab.emulator.numerics.casts import narrow
 from trnlab.emulator.target import Engine, Feature, Generation
 
 FP32_MIN: Final = -formats.float32.format.max
@@ -147,10 +147,18 @@ _FLAGS: Final = frozenset({formats.uint8, formats.uint16, formats.uint32, format
     ),
 )
 def tensor_copy_predicated(
-    dst: Array, src: Array, predicate: Array, reverse_pred: bool, dtypes: Mapping[str, DType], math: Math
+    dst: Array,
+    src: Array,
+    predicate: Array,
+    reverse_pred: bool,
+    dtypes: Mapping[str, DType],
+    math: Math,
+    narrow: Narrow,
 ) -> Array:
     """dst = src where predicate is not zero (is zero, when reversed), else dst, bit for bit."""
     if "src" not in dtypes:
-        src = from_pattern(src, dst.dtype) if math == "raw" else narrow(src, dtypes["dst"])
+        # Broadcast first: each element is rounded by itself, which can be at random.
+        raw = math == "raw"
+        src = from_pattern(src, dst.dtype) if raw else narrow(jnp.broadcast_to(src, dst.shape), dtypes["dst"])
     is_true = (predicate == 0) if reverse_pred else (predicate != 0)
     return from_words(jnp.where(is_true, to_words(src), to_words(dst)), dst.dtype)

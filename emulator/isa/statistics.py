@@ -16,8 +16,8 @@ from trnlab.emulator.isa.limits import ExactFree, FreeMultipleOf, MaxFree, SameP
 from trnlab.emulator.isa.operators import REFERENCE
 from trnlab.emulator.isa.registry import instruction, reads, writes
 from trnlab.emulator.numerics import reductions
-from trnlab.emulator.numerics.casts import seal
 from trnlab.emulator.numerics.elementwise import ALU_OPS
+from trnlab.emulator.numerics.sealing import seal
 from trnlab.emulator.target import Engine
 
 TRIPLE: Final = 3

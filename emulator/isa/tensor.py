@@ -24,13 +24,17 @@ from trnlab.emulator.isa.registry import (
     UNPACKED_DTYPES,
     Call,
     Math,
+    Narrow,
     instruction,
     reads,
     writes,
 )
-from trnlab.emulator.numerics.casts import decode_x4, matmul_f32, narrow, seal, widen
+from trnlab.emulator.numerics.arithmetic import matmul_f32
+from trnlab.emulator.numerics.casts import widen
 from trnlab.emulator.numerics.microscaling_layout import SCALE_OFFSETS, gather_scales
 from trnlab.emulator.numerics.microscaling_matmul import matmul_mx_f32
+from trnlab.emulator.numerics.sealing import seal
+from trnlab.emulator.numerics.x4_words import decode_x4
 from trnlab.emulator.target import Engine, Feature, Generation
 
 _SCALE_DTYPES = frozenset({formats.uint8, formats.float8_e8m0fnu})
@@ -140,6 +144,7 @@ def nc_matmul_mx(
     *,
     accumulate: bool,
     dtypes: Mapping[str, DType],
+    narrow: Narrow,
 ) -> jax.Array:
     """dst = sum over p, l of stationary[p, :, l] 2^(s - 127) * moving[p, :, l] 2^(t - 127), or dst += the same."""
     partitions = stationary.shape[0]

@@ -32,7 +32,7 @@ from trnlab.emulator.isa.operators import (
 )
 from trnlab.emulator.isa.registry import INTEGER_DTYPES, Call, instruction, reads, writes
 from trnlab.emulator.memory import MemoryRegion
-from trnlab.emulator.numerics.casts import seal
+from trnlab.emulator.numerics.sealing import seal
 from trnlab.emulator.target import Engine, Generation, Target
 
 _SCALAR_ENGINE_PAIRS: Final = (("multiply", "add"), ("multiply", None), ("add", None))

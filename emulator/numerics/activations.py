@@ -22,7 +22,7 @@ import numpy as np
 from jax import Array, lax
 from numpy.polynomial import Chebyshev, Polynomial
 
-from trnlab.emulator.numerics.casts import seal
+from trnlab.emulator.numerics.sealing import seal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,8 +24,8 @@ import numpy as np
 from jax import Array, lax
 
 from trnlab.emulator.numerics import reductions
-from trnlab.emulator.numerics.casts import sealed_beside
 from trnlab.emulator.numerics.reductions import Reduction
+from trnlab.emulator.numerics.sealing import sealed_beside
 
 AluKind = Literal["arithmetic", "bitvec", "comparison", "logical"]
 Function = Callable[..., Array]

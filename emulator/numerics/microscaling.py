@@ -4,17 +4,14 @@ A scaling group is 8 partitions x 4 free elements that share one power of two, s
 (float8_e8m0fnu: code 0 is 2**-127, code 254 is 2**127, code 255 is NaN).
 
 Scales are read from and written to exponent fields with integers. Floating-point log2 and exp2 are wrong next to
-powers of two, and f32 multiplies on XLA's CPU flush subnormals, which code 0 is (see `trnlab.emulator.numerics.casts`).
+powers of two, and f32 multiplies on XLA's CPU flush subnormals, which code 0 is (see `numerics.arithmetic`).
 
 Sources: NKI reference, nki.isa.quantize_mx; OCP Microscaling Formats v1.0, section 6.3.
-Not public, so chosen here and named: NaN and infinities in a group (`NON_FINITE_CODE`), exponents below -127
-(clamped before scaling, so that decoding returns what was encoded), and the rounding of elements (nearest even).
+What is not public has names in `numerics.microscaling_policies`; elements are rounded to nearest even (assumed).
 """
 
 from __future__ import annotations
 
-import math
-from enum import Enum
 from typing import Final
 
 import jax.numpy as jnp
@@ -24,49 +21,40 @@ from jax import Array, lax
 from trnlab.emulator import dtypes
 from trnlab.emulator.dtypes import DType, as_dtype
 from trnlab.emulator.errors import ArgumentError, DtypeError, ShapeError, Violation
-from trnlab.emulator.numerics.casts import LANES, AnyArray, decode_x4, ldexp_f32, narrow, pack_x4, widen
+from trnlab.emulator.numerics.casts import AnyArray, narrow, widen
+from trnlab.emulator.numerics.microscaling_policies import (
+    HARDWARE,
+    NON_FINITE_CODE,
+    SCALE_BIAS,
+    BlockPolicy,
+    ScaleRule,
+    scale_blocks,
+    treat_non_finite,
+)
+from trnlab.emulator.numerics.x4_words import LANES, decode_x4, pack_x4
 
 GROUP_PARTITIONS: Final = 8
 """Partitions of a scaling group; with `LANES` free elements it holds 32 values."""
-
-SCALE_BIAS: Final = 127
-
-NON_FINITE_CODE: Final = 255
-"""Scale code of a group that holds a NaN or an infinity: the whole group decodes to NaN (assumed).
-
-FP8 elements of such a group are NaN too; FP4 has no NaN, its elements are zero. AWS's host functions and other
-libraries each do something else, so nothing is claimed about agreement there.
-"""
 
 _QUANTISABLE: Final = (dtypes.float8_e4m3fn, dtypes.float8_e5m2, dtypes.float4_e2m1fn)
 _SOURCES: Final = (dtypes.bfloat16, dtypes.float16, dtypes.float32)
 
 
-class ScaleRule(Enum):
-    """The block scale of a group whose largest magnitude is amax; E_max is the element's largest exponent."""
-
-    NKI = "nki"
-    """2**(floor(log2 amax) - (E_max - 1)): quantize_mx since NKI 0.5. No element can overflow."""
-    OCP_FLOOR = "ocp_floor"
-    """2**(floor(log2 amax) - E_max): the OCP sample rule, used by AWS's host functions. Elements are clipped."""
-
-    def target_exponent(self, element: DType) -> int:
-        """The exponent to which amax is brought: E_max - 1 or E_max."""
-        largest = math.frexp(element.format.max)[1] - 1
-        return largest - 1 if self is ScaleRule.NKI else largest
-
-
-def quantize_mx(source: AnyArray, element: DType, rule: ScaleRule = ScaleRule.NKI) -> tuple[Array, Array]:
+def quantize_mx(
+    source: AnyArray, element: DType, rule: ScaleRule = ScaleRule.NKI, policy: BlockPolicy = HARDWARE
+) -> tuple[Array, Array]:
     """(words, codes): words hold RNE(source / 2**(code - 127)), one code per 8 x 4 group.
 
     source:  [P, F] bfloat16, float16 or float32; P a multiple of 8, F of 4 (the instruction's tighter limits are the
              caller's).
     element: float8_e4m3fn or float8_e5m2; float4_e2m1fn with OCP_FLOOR only, for operands prepared on the host.
+    policy:  what happens to blocks of zeros, of tiny values, with NaN, with infinities. By default scales below
+             2**-127 are clamped and the elements use the clamped scale, an all-zero group has code 0, and a group
+             with a NaN or an infinity code 255.
     words:   [P, F/4] uint32 (uint16 for FP4), as `pack_x4` makes them.
     codes:   [P/8, F/4] uint8, one row per group of partitions (`scatter_scales` places them in quadrants).
 
-    Every finite input is exact up to the one rounding of the element, subnormals included. The scale's exponent is
-    clamped to [-127, 127] and the elements are scaled with the clamped value; an all-zero group has code 0.
+    Every finite input is exact up to the one rounding of the element, subnormals included.
 
     Raises:
         DtypeError: a source or element dtype not listed.
@@ -80,19 +68,16 @@ def quantize_mx(source: AnyArray, element: DType, rule: ScaleRule = ScaleRule.NK
     groups = (values.shape[0] // GROUP_PARTITIONS, GROUP_PARTITIONS, values.shape[1] // LANES, LANES)
     bits = lax.bitcast_convert_type(values.astype(jnp.float32), jnp.uint32)
     magnitude = bits & 0x7FFFFFFF
-    largest = _group_maximum(magnitude, groups)
-    exponent = jnp.clip(floor_log2(largest) - rule.target_exponent(element), -127, 127)
-    is_finite = largest < 0x7F800000
-    codes = jnp.where(is_finite, exponent + SCALE_BIAS, NON_FINITE_CODE).astype(jnp.uint8)
+    blocks = scale_blocks(_group_maximum(magnitude, groups), rule.target_exponent(element), policy)
 
-    scaled = _times_power_of_two(magnitude.reshape(groups), -exponent[:, None, :, None])
+    grouped = magnitude.reshape(groups)
+    scaled = _times_power_of_two(grouped, -blocks.divisor[:, None, :, None])
     if rule is ScaleRule.OCP_FLOOR:
         scaled = jnp.minimum(scaled, element.format.max)
-    filler = jnp.float32(jnp.nan if element.format.has_nan else 0.0)
-    scaled = jnp.where(is_finite[:, None, :, None], scaled, filler).reshape(values.shape)
+    scaled = treat_non_finite(scaled, grouped, blocks, element, policy).reshape(values.shape)
     sign = bits & np.uint32(0x80000000)
     signed = lax.bitcast_convert_type(lax.bitcast_convert_type(scaled, jnp.uint32) | sign, jnp.float32)
-    return pack_x4(narrow(signed, element)), codes
+    return pack_x4(narrow(signed, element)), blocks.codes
 
 
 def _check_quantisable(values: AnyArray, element: DType, rule: ScaleRule) -> None:
@@ -114,15 +99,6 @@ def _group_maximum(magnitude: Array, groups: tuple[int, int, int, int]) -> Array
     """Largest f32 magnitude of each group, compared as integers: f32 bit patterns order like their values."""
     rows = magnitude.reshape(groups[0], groups[1], groups[2] * groups[3]).max(axis=1)
     return rows.reshape(groups[0], groups[2], groups[3]).max(axis=2)
-
-
-def floor_log2(magnitude: Array) -> Array:
-    """Floor(log2) of f32 magnitude bits; below -149 for zero.
-
-    A subnormal is fraction * 2**-149, whose leading bit is 31 - clz.
-    """
-    field = (magnitude >> 23).astype(jnp.int32)
-    return jnp.where(field > 0, field - SCALE_BIAS, 31 - 149 - lax.clz(magnitude).astype(jnp.int32))
 
 
 def _times_power_of_two(magnitude: Array, exponent: Array) -> Array:
@@ -168,10 +144,27 @@ def dequantize_mx(words: AnyArray, codes: AnyArray, dtype: DType) -> Array:
     elements = decode_x4(words, dtype)
     scales = scale_codes(codes)
     check_codes("dequantize_mx", "codes", elements, scales)
-    spread = jnp.repeat(scales, GROUP_PARTITIONS, axis=0)[..., None]
-    values = ldexp_f32(elements, spread.astype(jnp.int32) - SCALE_BIAS)
+    grouped = elements.reshape(-1, GROUP_PARTITIONS, *elements.shape[1:])
+    spread = scales.astype(jnp.int32)[:, None, :, None]
+    values = _shifted(grouped, spread - SCALE_BIAS)
     values = jnp.where(spread == NON_FINITE_CODE, jnp.float32(jnp.nan), values)
-    return values.reshape(values.shape[0], -1)
+    return values.reshape(elements.shape[0], -1)
+
+
+def _shifted(elements: Array, exponent: Array) -> Array:
+    """`element * 2**exponent` for f32 values of a narrow format, which are never subnormal in f32.
+
+    Exact without rounding: at most four significant bits at 2**-16 or above, times at least 2**-127.
+    """
+    bits = lax.bitcast_convert_type(elements, jnp.uint32)
+    sign, magnitude = bits & np.uint32(0x80000000), bits & 0x7FFFFFFF
+    field = (magnitude >> 23).astype(jnp.int32) + exponent
+    normal = magnitude + (exponent << 23).astype(jnp.uint32)
+    subnormal = ((magnitude & 0x7FFFFF) | 0x800000) >> jnp.clip(1 - field, 0, 31).astype(jnp.uint32)
+    shifted = jnp.where(field > 0, normal, subnormal)
+    shifted = jnp.where(field > 254, np.uint32(0x7F800000), shifted)
+    is_fixed = (magnitude == 0) | (magnitude >= 0x7F800000)
+    return lax.bitcast_convert_type(sign | jnp.where(is_fixed, magnitude, shifted), jnp.float32)
 
 
 def check_codes(subject: str, operand: str, elements: Array, codes: Array) -> None:

@@ -1,7 +1,7 @@
-"""Where MX elements and scales lie: the x4 interleave, the quadrant placement, and host-side preparation.
+"""Where MX elements and scales lie: the x4 interleave and the quadrant placement.
 
 An operand [K, F] with K the contraction is viewed as [4, K/4, F] and stored as [K/4 partitions, F, 4]: the four
-elements of one word lie K/4 apart in K, and a scaling group holds eight neighbouring K four times, never 32.
+elements of one word lie K/4 apart in K, and a scaling group holds eight neighbouring K four times (`LaneOrder`).
 Scales of group g (partitions 8g to 8g + 7) lie in their own quadrant: partition 32 * (g // 4) + g % 4 + offset.
 
 Source: NKI deep dive "MXFP Matrix Multiplication", data tensor, scale tensor and packing scale values.
@@ -9,17 +9,16 @@ Source: NKI deep dive "MXFP Matrix Multiplication", data tensor, scale tensor an
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import Any, Final, TypeVar
 
-import jax
 import numpy as np
 from jax import Array
 from numpy.typing import NDArray
 
-from trnlab.emulator.dtypes import DType, as_dtype, element_of
-from trnlab.emulator.errors import DtypeError, PartitionError, ShapeError, Violation
-from trnlab.emulator.numerics.casts import LANES
-from trnlab.emulator.numerics.microscaling import GROUP_PARTITIONS, ScaleRule, dequantize_mx, quantize_mx
+from trnlab.emulator.errors import PartitionError, ShapeError, Violation
+from trnlab.emulator.numerics.microscaling import GROUP_PARTITIONS
+from trnlab.emulator.numerics.x4_words import LANES
 
 QUADRANT: Final = 32
 """Partitions of an SBUF quadrant."""
@@ -30,8 +29,17 @@ SCALE_OFFSETS: Final = (0, 4, 8, 12)
 
 AnyArrayT = TypeVar("AnyArrayT", Array, NDArray[Any])
 
-_quantize = jax.jit(quantize_mx, static_argnums=(1, 2))
-_dequantize = jax.jit(dequantize_mx, static_argnums=2)
+
+class LaneOrder(Enum):
+    """Which four K of an operand share a word; both operands of a matmul must agree, and then any order will do."""
+
+    STRIDED = "strided"
+    """K/4 apart: row k of K in partition k % (K/4), lane k // (K/4), as AWS's documents and kernels have it."""
+    CONSECUTIVE = "consecutive"
+    """Neighbours: row k in partition k // 4, lane k % 4, so a scaling group is 32 consecutive K, as checkpoints store.
+
+    Chosen here: the contraction is a sum, so AWS's instructions take it, but no document of AWS's shows it.
+    """
 
 
 def scale_partitions(partitions: int, offset: int = 0) -> NDArray[np.int64]:
@@ -83,53 +91,25 @@ def gather_scales(scales: AnyArrayT, partitions: int, offset: int = 0) -> AnyArr
     return scales[rows]
 
 
-def interleave(x: NDArray[Any]) -> NDArray[Any]:
-    """[K, F] as [K/4, F, 4]: `result[p, f, l] = x[l * K/4 + p, f]`.
+def interleave(x: NDArray[Any], order: LaneOrder = LaneOrder.STRIDED) -> NDArray[Any]:
+    """[K, F] as [K/4, F, 4]: `result[p, f, l]` is x[l * K/4 + p, f] (strided) or x[4 * p + l, f] (consecutive).
 
     Raises:
         ShapeError: the array is not 2-D or K is no multiple of 4.
     """
     if x.ndim != 2 or x.shape[0] % LANES:
         raise ShapeError(_violation("x", f"shape {x.shape}", "[K, F] with K a multiple of 4"))
-    return x.reshape(LANES, x.shape[0] // LANES, x.shape[1]).transpose(1, 2, 0)
+    words = x.shape[0] // LANES
+    if order is LaneOrder.CONSECUTIVE:
+        return x.reshape(words, LANES, x.shape[1]).transpose(0, 2, 1)
+    return x.reshape(LANES, words, x.shape[1]).transpose(1, 2, 0)
 
 
-def deinterleave(x: NDArray[Any]) -> NDArray[Any]:
+def deinterleave(x: NDArray[Any], order: LaneOrder = LaneOrder.STRIDED) -> NDArray[Any]:
     """[K/4, F, 4] as [K, F]; undoes `interleave`."""
-    return x.transpose(2, 0, 1).reshape(LANES * x.shape[0], x.shape[1])
+    axes = (0, 2, 1) if order is LaneOrder.CONSECUTIVE else (2, 0, 1)
+    return x.transpose(axes).reshape(LANES * x.shape[0], x.shape[1])
 
 
-def quantize_mx_host(
-    x: NDArray[Any], dtype: DType, rule: ScaleRule = ScaleRule.OCP_FLOOR
-) -> tuple[NDArray[Any], NDArray[np.uint8]]:
-    """(words [K/4, F], codes [K/32, F] uint8) of a weight [K, F], K the contraction, for nc_matmul_mx.
-
-    x:     bfloat16, float16 or float32; float64 is refused, because two roundings are not one.
-    dtype: a packed x4 dtype; words have its storage.
-    rule:  the OCP floor by default, as in AWS's host functions; FP4 has no other.
-
-    For a tile, pass K <= 512 (128 partitions); longer K interleaves over its whole length, the same for both operands.
-
-    Raises:
-        ShapeError: K is no multiple of 32 (four lanes of groups of 8 partitions).
-        DtypeError: `dtype` is not packed, or `x` is of another NKI dtype (TypeError for float64, which NKI has not).
-        ArgumentError: FP4 with ScaleRule.NKI.
-    """
-    if not dtype.is_packed:
-        raise DtypeError(_violation("dtype", str(dtype), "a packed x4 dtype", "quantize_mx_host"))
-    as_dtype(x.dtype)  # before jit, which would narrow float64 without a word
-    if x.ndim != 2 or x.shape[0] % (LANES * GROUP_PARTITIONS):
-        raise ShapeError(_violation("x", f"shape {x.shape}", "[K, F] with K a multiple of 32", "quantize_mx_host"))
-    stored = interleave(x)
-    words, codes = _quantize(stored.reshape(stored.shape[0], -1), element_of(dtype), rule)
-    return np.asarray(words), np.asarray(codes)
-
-
-def dequantize_mx_host(words: NDArray[Any], codes: NDArray[Any], dtype: DType) -> NDArray[np.float32]:
-    """The f32 [K, F] that words [K/4, F] and dense codes [K/32, F] stand for; see `dequantize_mx`."""
-    values = np.asarray(_dequantize(words, codes, dtype))
-    return deinterleave(values.reshape(*words.shape, LANES))
-
-
-def _violation(operand: str, found: str, allowed: str, subject: str = "MX scale layout") -> Violation:
-    return Violation(subject=subject, operand=operand, found=found, allowed=allowed)
+def _violation(operand: str, found: str, allowed: str) -> Violation:
+    return Violation(subject="MX layout", operand=operand, found=found, allowed=allowed)

@@ -13,14 +13,11 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from trnlab.emulator.errors import ShapeError, Violation
-from trnlab.emulator.numerics.casts import LANES, ldexp_f32, matmul_f32, seal
-from trnlab.emulator.numerics.microscaling import (
-    GROUP_PARTITIONS,
-    NON_FINITE_CODE,
-    SCALE_BIAS,
-    check_codes,
-    scale_codes,
-)
+from trnlab.emulator.numerics.arithmetic import ldexp_f32, matmul_f32
+from trnlab.emulator.numerics.microscaling import GROUP_PARTITIONS, check_codes, scale_codes
+from trnlab.emulator.numerics.microscaling_policies import NON_FINITE_CODE, SCALE_BIAS
+from trnlab.emulator.numerics.sealing import seal
+from trnlab.emulator.numerics.x4_words import LANES
 
 SAFE_SPREAD: Final = 47
 """Binades between the scales of one column within which four f32 dots are as good as exact arithmetic allows.

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from trnlab.emulator.numerics.casts import seal, sealed_beside
+from trnlab.emulator.numerics.sealing import seal, sealed_beside
 
 Reduction = Callable[[Array], Array]
 

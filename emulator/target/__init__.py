@@ -13,6 +13,15 @@ from trnlab.emulator.target.features import (
     Generation as Generation,
     TargetError as TargetError,
 )
+from trnlab.emulator.target.policies import (
+    NearestEven as NearestEven,
+    NumericsPolicy as NumericsPolicy,
+    OverflowPolicy as OverflowPolicy,
+    Rounding as Rounding,
+    Statement as Statement,
+    Stochastic as Stochastic,
+    SubnormalPolicy as SubnormalPolicy,
+)
 from trnlab.emulator.target.rates import DMA_EFFICIENCY_CURVE as DMA_EFFICIENCY_CURVE
 from trnlab.emulator.target.record import (
     MATMUL_RATES as MATMUL_RATES,

@@ -84,7 +84,16 @@ CLOCKS: Final[dict[str, Row]] = {
         published=(0.857, 1.0, 1.0),
         source=f"{LATENCY_FIT}: v2 sustains 2.4 of 2.8 GHz, v3 reaches 98.5 % of its peak; v4 not measured",
         klass=DERIVED_THEN_ASSUMED,
-        bands={2: (0.83, 0.9)},
+        bands={2: (0.83, 0.9), 3: (0.985, 1.0), 4: (0.985, 1.0)},
+    ),
+    "tensor_throttle_rate_factor": Row(
+        unit="of the sustained clock", published=(None, 0.5, 0.5), source=f"{EXPLORER}: throttled to about 50 %"
+    ),
+    "tensor_throttle_window_seconds": Row(
+        unit="s", published=(None, 3e-6, 3e-6), source=f"{EXPLORER}: ramps, and looks back, over about 3 µs"
+    ),
+    "tensor_throttle_utilisation": Row(
+        unit="of the window", published=(None, 0.5, 0.5), source=f"{EXPLORER}: throttled below 50 % utilisation"
     ),
 }
 
@@ -131,6 +140,12 @@ WIDTHS: Final[dict[str, Row]] = {
 OVERHEADS: Final[dict[str, Row]] = {
     "minimum_initiation_interval_cycles": Row(unit="cycle", published=(64, 64, 64), source=ISA_COSTS, klass=DDA),
     "tensor_start_cycles": Row(unit="cycle", published=(64, 64, 64), source=GUIDES, klass=DAA),
+    "tensor_fill_and_drain_cycles": Row(
+        unit="cycle",
+        published=(256, 256, 256),
+        source="assumed: a cycle for each of the array's 128 rows and 128 columns; AWS publishes none",
+        klass="assumed",
+    ),
     "access_latency_cycles": Row(
         unit="cycle",
         published=(60, 60, 60),
@@ -168,6 +183,13 @@ OVERHEADS: Final[dict[str, Row]] = {
         klass=ADA,
         projected=(35, 35, 0.75 * 35),
         reason="assumed: unchanged; the high case 25 % shorter",
+    ),
+    "execution_overhead_seconds": Row(
+        unit="s",
+        published=(40e-6, 40e-6, 40e-6),
+        source="start and end of an execution: the NKI Library's smallest regression figures on v3 are 40 to 50 µs",
+        klass=("assumed", "derived", "assumed"),
+        bands={2: (20e-6, 50e-6), 3: (20e-6, 50e-6), 4: (20e-6, 50e-6)},
     ),
 }
 
@@ -208,7 +230,9 @@ DMA: Final[dict[str, Row]] = {
     "dma_bytes_per_second_per_engine": Row(
         unit="B/s",
         published=(17e9, 23e9, 33e9),
-        source=f"{DMA_GUIDE}, effective",
+        # A profiled kernel on Trainium1 (NKIBench, SiLU) moved 294 GB/s, 8 % more than 16 engines at 17 B/ns.
+        bands={2: (15.3e9, 18.7e9), 3: (20.7e9, 25.3e9), 4: (29.7e9, 36.3e9)},
+        source=f"{DMA_GUIDE}, effective; the band of 10 % either way is assumed",
         projected=_TRN4_DMA,
         reason="assumed: today's 0.86 of the HBM share / twice Trainium3 per core / all of the HBM share",
     ),
@@ -304,6 +328,12 @@ DERIVED: Final[Mapping[str, DerivedRow]] = MappingProxyType(
             formula="HBM bandwidth per chip / cores per chip",
             inputs=("hbm_bytes_per_second_per_chip", "cores_per_chip"),
             compute=lambda total, cores: total / cores,
+        ),
+        "hbm_bytes_per_second_per_stack": DerivedRow(
+            unit="B/s",
+            formula="HBM bandwidth per chip / HBM stacks per chip",
+            inputs=("hbm_bytes_per_second_per_chip", "hbm_stacks_per_chip"),
+            compute=lambda total, stacks: total / stacks,
         ),
         "dma_bytes_per_second_per_core": DerivedRow(
             unit="B/s",

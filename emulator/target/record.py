@@ -15,6 +15,7 @@ from typing import Any, Final
 from trnlab.emulator.dtypes import DType, as_dtype
 from trnlab.emulator.target.facts import ANNOUNCED_TRAINIUM4, VARIANTS, Band, Fact, FactClass, Variant, band_of
 from trnlab.emulator.target.features import Engine, Feature, Generation, TargetError
+from trnlab.emulator.target.policies import NumericsPolicy, Statement, checked_policy, hardware_policy, statements_of
 from trnlab.emulator.target.rates import DERIVED, DMA_EFFICIENCY_CURVE, ROWS, DerivedRow
 
 __all__ = [
@@ -80,6 +81,7 @@ class Target:
     generation: Generation
     variant: str
     features: frozenset[Feature]
+    numerics: NumericsPolicy
 
     # Sizes
     partitions: int
@@ -101,6 +103,9 @@ class Target:
     gpsimd_clock_hz: float
     sync_clock_hz: float
     tensor_sustained_clock_factor: float
+    tensor_throttle_rate_factor: float | None
+    tensor_throttle_window_seconds: float | None
+    tensor_throttle_utilisation: float | None
 
     # Tensor Engine: the array, multiply-accumulates per processing element and cycle, and peak rates per core
     tensor_rows: int
@@ -139,6 +144,7 @@ class Target:
     # Overheads, in cycles of the engine that pays them
     minimum_initiation_interval_cycles: float
     tensor_start_cycles: float
+    tensor_fill_and_drain_cycles: float
     access_latency_cycles: float
     vector_static_cycles: float
     scalar_dependent_latency_cycles: float
@@ -146,6 +152,7 @@ class Target:
     reduce_readout_cycles: float
     activation_table_load_seconds: float
     semaphore_latency_ns: float
+    execution_overhead_seconds: float
 
     # Limits of instructions
     matmul_stationary_free_max: int
@@ -163,6 +170,7 @@ class Target:
     # HBM and links
     hbm_bytes_per_second_per_chip: float
     hbm_bytes_per_second_per_core: float
+    hbm_bytes_per_second_per_stack: float
     link_bytes_per_second_per_chip: float
 
     # DMA
@@ -257,6 +265,19 @@ class Target:
         """The matmul rates this generation has."""
         return tuple(rate for rate in MATMUL_RATES if getattr(self, f"tensor_{rate}_flops_per_second") is not None)
 
+    @property
+    def numerics_provenance(self) -> Mapping[str, Statement]:
+        """The origin of each choice of `numerics`: documented, assumed, or chosen by the user."""
+        return statements_of(self.numerics, self.generation)
+
+    def with_numerics(self, policy: NumericsPolicy) -> Target:
+        """The same target, rounding results into their formats as the policy says.
+
+        Raises:
+            ArgumentError: something else than a `NumericsPolicy`.
+        """
+        return replace(self, numerics=checked_policy("Target.with_numerics", policy))
+
     def with_facts(self, variant: str, **facts: Fact) -> Target:
         """The same target with some numbers replaced, to ask "what if"; numbers computed from them follow.
 
@@ -269,7 +290,7 @@ class Target:
             raise TargetError("number of a target that can be replaced", wrong[0], inputs)
         kept = {key: fact for key, fact in self.provenance.items() if key not in DERIVED}
         merged = _with_derived(self.generation, kept | facts)
-        return _target(self.name, self.generation, variant, self.features, merged)
+        return replace(_target(self.name, self.generation, variant, self.features, merged), numerics=self.numerics)
 
 
 def _restore(values: dict[str, Any]) -> Target:
@@ -296,7 +317,8 @@ def _target(
 ) -> Target:
     absent = dict.fromkeys((ROWS.keys() | DERIVED.keys()) - facts.keys())
     values: dict[str, Any] = absent | {key: fact.value for key, fact in facts.items()}
-    return Target(name=name, generation=generation, variant=variant, features=features, provenance=facts, **values)
+    values |= {"name": name, "generation": generation, "variant": variant, "features": features}
+    return Target(numerics=hardware_policy(generation), provenance=facts, **values)
 
 
 def _features(generation: Generation) -> frozenset[Feature]:

@@ -17,6 +17,7 @@ from trnlab.emulator.program import Program
 from trnlab.emulator.target import Engine, Target
 from trnlab.emulator.timing.cost_rules import RULES
 from trnlab.emulator.timing.cost_terms import ArrayTile, Cost, CostRule, Price, Transfer, Work, WorkKind
+from trnlab.emulator.timing.data_path import in_performance_mode
 
 __all__ = [
     "RULES",
@@ -63,7 +64,8 @@ def cost_of(call: Call) -> Cost:
     price, target = rule.price(call), call.target
     engine = call.engine or Engine.DMA
     work = Work(**rule.work(call), **_traffic(call), **_transferred(price))
-    seconds = _engine_seconds(price, engine, target)
+    seconds = _engine_seconds(price.cycles, price, engine, target)
+    beyond = price.assumed or bool(columns(call))
     latency, chain = _latencies(price, engine, target)
     return Cost(
         opcode=call.opcode,
@@ -76,8 +78,11 @@ def cost_of(call: Call) -> Cost:
         work=work,
         formula=rule.formula,
         source=rule.source,
-        assumed=price.assumed or rule.assumed_on(target) or bool(columns(call)),
+        assumed=beyond or rule.assumed_on(target),
+        band=rule.band_on(target, beyond),
         table=_table(call),
+        load_seconds=_engine_seconds(price.load, price, engine, target),
+        fast=in_performance_mode(call),
         tile=price.tile,
         transfer=price.transfer,
     )
@@ -88,17 +93,18 @@ def signature_costs(program: Program, target: Target) -> tuple[Cost, ...]:
     return tuple(cost_of(call_of(signature, target)) for signature in program.signatures)
 
 
-def _engine_seconds(price: Price, engine: Engine, target: Target) -> float:
-    if price.transfer is not None or not price.cycles:
+def _engine_seconds(cycles: float, price: Price, engine: Engine, target: Target) -> float:
+    if price.transfer is not None or not cycles:
         return 0.0
     sustained = target.tensor_sustained_clock_factor if engine is Engine.TENSOR else 1.0
-    return price.cycles / (target.clock_hz(engine) * sustained)
+    return cycles / (target.clock_hz(engine) * sustained)
 
 
 def _latencies(price: Price, engine: Engine, target: Target) -> tuple[float, float]:
     """Seconds until other engines see the result, and until this engine can use it.
 
-    Every engine pays the start-up of a memory access, the Tensor Engine its own start as well. The Scalar Engine takes
+    Every engine pays the start-up of a memory access, the Tensor Engine its own start and the filling and draining of
+    its array as well. The Scalar Engine takes
     N + 350 cycles alone (v3; N + 264 on v2) but max(64, N) in a pipeline: the difference is latency, for itself too.
     Accumulating matmuls and dependent Vector instructions pay no more than their static overhead.
     """
@@ -109,7 +115,9 @@ def _latencies(price: Price, engine: Engine, target: Target) -> tuple[float, flo
     if engine is Engine.SCALAR:
         latency = max(0.0, target.scalar_dependent_latency_cycles - price.padding) / target.clock_hz(engine)
         return latency, latency
-    cycles = target.access_latency_cycles + (target.tensor_start_cycles if engine is Engine.TENSOR else 0.0)
+    cycles = target.access_latency_cycles
+    if engine is Engine.TENSOR:
+        cycles += target.tensor_start_cycles + target.tensor_fill_and_drain_cycles
     return cycles / target.clock_hz(engine), 0.0
 
 

@@ -7,7 +7,7 @@ instructions and no state. What depends on those (queues, start partitions, acti
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, NamedTuple
 
 from trnlab.emulator.isa.registry import Call
@@ -59,6 +59,9 @@ class Work:
         return sum(self.matmul_flops.values())
 
 
+_KEPT = (0.8, 1.25)
+_UNPUBLISHED = (0.5, 2.0)
+
 _COUNTS = tuple(item.name for item in fields(Work) if item.name != "matmul_flops")
 
 
@@ -83,6 +86,9 @@ class Transfer:
     descriptors: in each partition
     descriptor_bytes, descriptor_seconds: size of one descriptor, and the time one DMA engine takes for it
     queue_interval_seconds: shortest time between the starts of two such transfers on one queue
+    generation: how its descriptors are made: "none" (before the run), "hardware", "hardware sync", "hardware scalar" or
+                "software"
+    generating_seconds: how long that keeps its generator busy
     """
 
     operand: str
@@ -91,6 +97,8 @@ class Transfer:
     descriptor_bytes: int
     descriptor_seconds: float
     queue_interval_seconds: float
+    generation: str = "none"
+    generating_seconds: float = 0.0
 
     def descriptors_per_engine(self, start_partition: int, target: Target) -> dict[int, int]:
         """How many descriptors each DMA engine gets: 8 neighbouring partitions share one engine (AWS DMA overview)."""
@@ -111,10 +119,13 @@ class Cost:
     cycles, seconds:  how long it occupies its engine; a DMA transfer occupies DMA engines instead (see `transfer`)
     latency_seconds:  from then until another engine, or the kernel's end, sees the result
     chain_seconds:    from then until a dependent instruction of the same engine can start
+    load_seconds:     what loading the stationary operand adds where the Tensor Engine did nothing before it
+    fast:             whether it runs in a performance mode of the Vector Engine, over the bus shared with GpSimd
     kind:             matmul, transpose, elementwise or move; transposes are no useful work
     table:            the activation function whose table the Scalar Engine must hold, or ""
     tile:             the part of the Tensor Engine's array it occupies, when that is not the whole
     formula, source:  of the rule that gave the price; assumed: no AWS document prices this on this generation
+    band:             what its time may be multiplied by, (1, 1) unless assumed
     """
 
     opcode: str
@@ -128,9 +139,19 @@ class Cost:
     formula: str
     source: str
     assumed: bool
+    band: tuple[float, float] = (1.0, 1.0)
     table: str = ""
+    load_seconds: float = 0.0
+    fast: bool = False
     tile: ArrayTile | None = None
     transfer: Transfer | None = None
+
+    def scaled(self, factor: float) -> Cost:
+        """The same with its time on the engine, or on the DMA engines, multiplied."""
+        transfer = self.transfer
+        if transfer is not None:
+            transfer = replace(transfer, descriptor_seconds=factor * transfer.descriptor_seconds)
+        return replace(self, cycles=factor * self.cycles, seconds=factor * self.seconds, transfer=transfer)
 
     @property
     def useful(self) -> bool:
@@ -144,11 +165,13 @@ class Price(NamedTuple):
     cycles:  on the engine
     assumed: whether this case goes beyond what the rule's source covers
     padding: cycles of it that only the shortest interval between instructions asks for
+    load:    cycles that loading the stationary operand adds where it is not hidden
     """
 
     cycles: float
     assumed: bool = False
     padding: float = 0.0
+    load: float = 0.0
     tile: ArrayTile | None = None
     transfer: Transfer | None = None
 
@@ -166,6 +189,15 @@ class CostRule:
     work: Callable[[Call], dict[str, Any]]
     kind: WorkKind = "elementwise"
     documented: frozenset[Generation] = frozenset()
+
+    def band_on(self, target: Target, beyond: bool) -> tuple[float, float]:
+        """What the price may be multiplied by; beyond: whether the call goes beyond what the source covers.
+
+        A price kept from an older generation may be a quarter off, one that nobody published a factor of 2 (assumed).
+        """
+        if beyond or not self.documented:
+            return _UNPUBLISHED
+        return _KEPT if self.assumed_on(target) else (1.0, 1.0)
 
     def assumed_on(self, target: Target) -> bool:
         """Whether no AWS document prices this opcode on the target's generation."""

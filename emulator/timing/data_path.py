@@ -9,7 +9,7 @@ in cycles of the engine; "elements" are per partition and already divided by the
 operand's innermost stride reaches 16 bytes (AWS architecture guide, access patterns). The shortest interval between
 instructions (64) and the GpSimd start-up are of the NKI reference 2.26, the static overhead of the performance guide.
 
-Not modelled: the SBUF port that Vector and GpSimd share, and PSUM bank conflicts; AWS publishes no cycles for them.
+What engines wait for at the memory ports that they share is the scheduler's (`ports`).
 """
 
 from __future__ import annotations
@@ -71,6 +71,21 @@ def copy_speedup(call: Call, source: str) -> float:
     if in_psum == 0:
         return target.vector_contiguous_two_byte_speedup if contiguous else target.vector_two_byte_speedup
     return target.vector_two_byte_speedup if contiguous and in_psum == 1 else 1.0
+
+
+def in_performance_mode(call: Call) -> bool:
+    """Whether the Vector Engine runs the call faster than one element per cycle, over the bus it shares with GpSimd.
+
+    From v3 on: what `copy_speedup` and `two_input_passes` say of tensor_copy, tensor_scalar and tensor_tensor; from v4
+    on also quantize_mx and exponential (AWS Trainium2 and Trainium3 architecture guides).
+    """
+    if call.engine is not Engine.VECTOR or call.target.generation < Generation.V3:
+        return False
+    if call.opcode == "tensor_tensor":
+        in_sbuf = all(call[name].region is MemoryRegion.sbuf for name in ("data1", "data2"))
+        return in_sbuf and two_input_passes(call) < 2
+    source = {"tensor_copy": "src", "tensor_scalar": "data"}.get(call.opcode)
+    return call.opcode in ("quantize_mx", "exponential") if source is None else copy_speedup(call, source) > 1
 
 
 def two_input_passes(call: Call) -> float:

@@ -8,7 +8,11 @@ Two rules that together follow the published throughput curve (`DMA_EFFICIENCY_C
    the curve is below 0.42 this is the longer time; above, the engines' own time takes over.
 
 Rates are the effective ones of AWS's DMA bandwidth guide; 35 ns and the use of the curve are derived or assumed (see
-`Target.provenance`). Descriptor generation (DGE) is taken to be hidden behind other work.
+`Target.provenance`).
+
+Descriptors that the device makes keep a generator busy: 600 ns of one of two hardware generators, or GpSimd's time.
+Where the kernel leaves the choice to the compiler, static addresses take descriptors made before the run, run-time
+addresses hardware generation where there is any, and gathers software (assumed but for the last: AWS DGE reference).
 """
 
 from __future__ import annotations
@@ -22,8 +26,10 @@ import numpy as np
 from trnlab.emulator.errors import CostError
 from trnlab.emulator.isa.registry import Call, OperandView
 from trnlab.emulator.memory import HBM_REGIONS, MemoryRegion
-from trnlab.emulator.target import DMA_EFFICIENCY_CURVE, Target
+from trnlab.emulator.target import DMA_EFFICIENCY_CURVE, Feature, Target
 from trnlab.emulator.timing.cost_terms import Price, Transfer
+
+_TRANSPOSE_ROWS: Final = 16  # elements of a result partition that the DMA engines write together
 
 _BYTES: Final = tuple(size for size, _ in DMA_EFFICIENCY_CURVE)
 _FRACTIONS: Final = tuple(fraction for _, fraction in DMA_EFFICIENCY_CURVE)
@@ -63,6 +69,28 @@ def contiguous_elements(view: OperandView) -> int:
     return prod(count for (count, _), _ in takewhile(lambda item: item[1], zip(dims, dense, strict=True)))
 
 
+def generation_of(call: Call) -> str:
+    """How the descriptors of a transfer are made; see `Transfer.generation`."""
+    mode, queue = call.attributes.get("dge_mode", "unknown"), call.attributes.get("queue")
+    kinds = {view.indirect for view in call.operands.values() if view.indirect}
+    if mode == "hwdge":
+        return f"hardware {queue}" if queue in ("sync", "scalar") else "hardware"
+    if mode == "swdge" or "vector" in kinds:
+        return "software"
+    if mode == "none" or not kinds:
+        return "none"
+    return "hardware" if call.target.has(Feature.HARDWARE_DGE) else "software"
+
+
+def _generating_seconds(generation: str, descriptors: int, target: Target) -> float:
+    """Time of the generator: 600 ns in hardware; in software GpSimd's start and a cycle per descriptor (assumed)."""
+    if generation == "none":
+        return 0.0
+    if generation.startswith("hardware"):
+        return (target.dma_hardware_descriptor_ns or 0.0) * 1e-9
+    return (target.gpsimd_start_cycles + descriptors) / target.gpsimd_clock_hz
+
+
 def transfer_of(call: Call, factor: float = 1.0) -> Transfer:
     """The descriptors of a move from `src` to `dst`: one for each run that is contiguous on both sides.
 
@@ -76,13 +104,16 @@ def transfer_of(call: Call, factor: float = 1.0) -> Transfer:
     if not operand:
         run = min(run, _BYTES[-1])
     partitions = call[operand].partitions if operand else 1
+    generation, descriptors = generation_of(call), ceil(nbytes / (partitions * run))
     return Transfer(
         operand=operand,
         partitions=partitions,
-        descriptors=ceil(nbytes / (partitions * run)),
+        descriptors=descriptors,
         descriptor_bytes=run,
         descriptor_seconds=descriptor_seconds(run, target, factor),
         queue_interval_seconds=queue_interval_seconds(run, target),
+        generation=generation,
+        generating_seconds=_generating_seconds(generation, partitions * descriptors, target),
     )
 
 
@@ -95,7 +126,9 @@ def price_copy(call: Call) -> Price:
 def price_transpose(call: Call) -> Price:
     """A transposing move: descriptors are the source's rows, at 90 % of the copy rate from HBM and 50 % from SBUF.
 
-    The factors are published for 2-byte elements at best; other sizes are assumed to reach them too.
+    All engines work on one tile together, so neither the length of its rows nor its partitions matter; the rates hold
+    for tiles of 128 result partitions by 16 elements, and others take the time of the tile they fill (assumed). They
+    are published for 2-byte elements; other sizes are assumed to reach them too. (AWS Trainium2 guide, DMA transpose.)
     """
     target, source = call.target, call["src"]
     from_hbm = source.region in HBM_REGIONS
@@ -103,14 +136,22 @@ def price_transpose(call: Call) -> Price:
     if factor is None:
         found, allowed = "a transposing transfer", "a generation with DMA transpose (v3 on)"
         raise CostError("nisa.dma_transpose", found, allowed, target.generation.label)
-    row = gcd(contiguous_elements(source), source.shape[-1]) * source.dtype.itemsize
-    partitions = 1 if from_hbm else source.partitions
+    row = source.shape[-1]
+    rows, itemsize = source.elements // row, source.dtype.itemsize
+    filled = _padded(row, target.partitions) * _padded(rows, _TRANSPOSE_ROWS) / (row * rows)
+    generation = generation_of(call)
     transfer = Transfer(
-        operand="" if from_hbm else "src",
-        partitions=partitions,
-        descriptors=ceil(source.elements * source.dtype.itemsize / (partitions * row)),
-        descriptor_bytes=row,
-        descriptor_seconds=descriptor_seconds(row, target, factor),
-        queue_interval_seconds=queue_interval_seconds(row, target),
+        operand="",
+        partitions=1,
+        descriptors=rows,
+        descriptor_bytes=row * itemsize,
+        descriptor_seconds=filled * row * itemsize / (target.dma_bytes_per_second_per_engine * factor),
+        queue_interval_seconds=queue_interval_seconds(row * itemsize, target),
+        generation=generation,
+        generating_seconds=_generating_seconds(generation, rows, target),
     )
-    return Price(0.0, assumed=source.dtype.itemsize != 2, transfer=transfer)
+    return Price(0.0, assumed=itemsize != 2 or filled > 1, transfer=transfer)
+
+
+def _padded(count: int, unit: int) -> int:
+    return -(-count // unit) * unit

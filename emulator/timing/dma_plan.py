@@ -10,7 +10,7 @@ Each DMA engine serves eight neighbouring partitions (AWS NKI DMA overview). Ass
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -18,6 +18,9 @@ from trnlab.emulator.memory import HBM_REGIONS
 from trnlab.emulator.program import IndexArray, Program, Signature
 from trnlab.emulator.target import Target
 from trnlab.emulator.timing.cost import Cost
+
+GENERATORS: Final = ("hardware sync", "hardware scalar", "software")
+"""The descriptor generators of a core: two in hardware (v3 on), and GpSimd's software."""
 
 Loads = tuple[tuple[int, int], ...]
 """(DMA engine, picoseconds) of one transfer."""
@@ -29,13 +32,19 @@ class PlannedTransfer(NamedTuple):
     loads:    the DMA engines that carry it and how long each takes
     queue:    where it waits for its turn
     interval: shortest time until the queue's next transfer starts
-    hbm:      how long it takes HBM's share of this core
+    hbm:      how long it takes what this core has of HBM
+    even:     the time of each DMA engine where all carry the same, else 0
+    generators: the places in `GENERATORS` that can make its descriptors; none where they are made before the run
+    generating: how long that takes
     """
 
     loads: Loads
     queue: int
     interval: int
     hbm: int
+    even: int = 0
+    generators: tuple[int, ...] = ()
+    generating: int = 0
 
 
 class _Side(NamedTuple):
@@ -51,9 +60,9 @@ def picoseconds(seconds: float) -> int:
 
 
 def plan_transfers(
-    program: Program, target: Target, costs: Sequence[Cost], steps: IndexArray
+    program: Program, target: Target, costs: Sequence[Cost], steps: IndexArray, hbm_rate: float
 ) -> dict[int, PlannedTransfer]:
-    """The transfers among the executed steps, by step number."""
+    """The transfers among the executed steps, by step number; hbm_rate: bytes per second of HBM for this core."""
     sites: dict[tuple[int, int], int] = {}
     known: dict[tuple[int, int, int], PlannedTransfer] = {}
     first = first_partitions(program, target)
@@ -73,7 +82,7 @@ def plan_transfers(
             partition = first[buffer] + offset // side.partition_elements
         key = (name, partition, queue)
         if key not in known:
-            known[key] = _transfer(costs[name], partition, queue, target)
+            known[key] = _transfer(costs[name], partition, queue, target, hbm_rate)
         planned[step] = known[key]
     return planned
 
@@ -107,13 +116,18 @@ def _hbm_position(signature: Signature) -> int | None:
     return next((place for place, item in enumerate(signature.operands) if item.region in HBM_REGIONS), None)
 
 
-def _transfer(cost: Cost, partition: int, queue: int, target: Target) -> PlannedTransfer:
+def _transfer(cost: Cost, partition: int, queue: int, target: Target, hbm_rate: float) -> PlannedTransfer:
     transfer = cost.transfer
     assert transfer is not None
     counts = transfer.descriptors_per_engine(partition, target)
+    times = {engine: picoseconds(count * transfer.descriptor_seconds) for engine, count in sorted(counts.items())}
+    alike = len(times) == target.dma_engines and len(set(times.values())) == 1
     return PlannedTransfer(
-        tuple((engine, picoseconds(count * transfer.descriptor_seconds)) for engine, count in sorted(counts.items())),
+        tuple(times.items()),
         queue,
         picoseconds(transfer.queue_interval_seconds),
-        picoseconds(cost.work.hbm_bytes / target.hbm_bytes_per_second_per_core),
+        picoseconds(cost.work.hbm_bytes / hbm_rate),
+        next(iter(times.values())) if alike else 0,
+        tuple(place for place, name in enumerate(GENERATORS) if name.startswith(transfer.generation)),
+        picoseconds(transfer.generating_seconds),
     )

@@ -4,7 +4,8 @@
 
 with N the free sizes, so bf16 takes N_moving cycles, fp32 four times that (NKI reference 2.26, nc_matmul), an FP8
 double-row matmul N_moving for twice the contraction (AWS Trainium2 guide) and an MX matmul N_moving for four times
-(AWS Trainium3 guide). Loading the stationary operand is hidden: it is four times faster and double buffered.
+(AWS Trainium3 guide). Loading the stationary operand is four times faster and double buffered: it is hidden behind what
+the engine does before, unless that is nothing; N_stationary / 4 cycles then come on top (`Price.load`).
 Rates are the target's, so a projection's faster array needs no rule of its own.
 """
 
@@ -52,8 +53,14 @@ def _is_exact_in_two_passes(call: Call) -> bool:
 
 
 def _cycles(call: Call, stationary: int, moving: int) -> float:
+    """The slower of two overlapping streams: the moving rows, and the load of the stationary columns."""
     floor = min(call.target.minimum_initiation_interval_cycles, stationary)
-    return max(floor, moving) * _cycles_per_row(call, rate_class(call)) * stretch(call)
+    rows = max(floor, moving, stationary / call.target.tensor_fast_load_speedup)
+    return rows * _cycles_per_row(call, rate_class(call)) * stretch(call)
+
+
+def _load_cycles(call: Call, stationary: int) -> float:
+    return stationary / call.target.tensor_fast_load_speedup * _cycles_per_row(call, rate_class(call))
 
 
 def array_tile(call: Call, target: Target) -> ArrayTile | None:
@@ -77,7 +84,8 @@ def price_matmul(call: Call) -> Price:
     """nc_matmul and nc_matmul_mx."""
     halves = 2 if _double_row(call) else 1
     stationary, moving = call["stationary"].free_elements // halves, call["moving"].free_elements // halves
-    return Price(_cycles(call, stationary, moving), tile=array_tile(call, call.target))
+    load = _load_cycles(call, stationary)
+    return Price(_cycles(call, stationary, moving), load=load, tile=array_tile(call, call.target))
 
 
 def matmul_work(call: Call) -> dict[str, Any]:
@@ -94,7 +102,7 @@ def matmul_work(call: Call) -> dict[str, Any]:
 def price_transpose(call: Call) -> Price:
     """nc_transpose on the Tensor Engine: data [P, F] stationary, an identity [P, P] moving."""
     data = call["data"]
-    return Price(_cycles(call, data.free_elements, data.partitions))
+    return Price(_cycles(call, data.free_elements, data.partitions), load=_load_cycles(call, data.free_elements))
 
 
 def transpose_work(call: Call) -> dict[str, Any]:

@@ -1,17 +1,15 @@
 """The event simulation: engines, DMA queues and DMA engines play a plan in time order. Deterministic.
 
 Engines issue one instruction at a time: of the `window` instructions at the head of their queue the oldest that is
-ready. A window of 1 is strict program order. Matmuls on different tiles of the array run side by side.
-
-Each DMA queue offers its oldest transfer, once it is ready and the queue's interval has passed; the DMA engines take
-transfers in the order of these times, never in program order, and work through their part of each. The sum of all
-transfers never outruns this core's share of HBM.
+ready. A window of 1 is strict program order. Matmuls on different tiles of the array run side by side, and so do, where
+the hardware can, a transpose and whatever else the Tensor Engine does. An instruction that needs a memory port which
+another engine holds waits at the head of its engine. Loops are played until their state returns and then copied, to the
+same picosecond (`skipping`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import IntEnum
 from heapq import heappop, heappush
 from typing import NamedTuple
 
@@ -19,20 +17,14 @@ import numpy as np
 
 from trnlab.emulator.program import IndexArray
 from trnlab.emulator.timing.dma_plan import picoseconds
-from trnlab.emulator.timing.schedule_plan import DMA_ENGINE, Plan
+from trnlab.emulator.timing.dma_service import DmaEngines, queues_of
+from trnlab.emulator.timing.ports import FIRST_BANK
+from trnlab.emulator.timing.schedule_plan import DMA_ENGINE, TENSOR_ENGINE, Plan, Wait
+from trnlab.emulator.timing.skipping import Round, Watch, copied
+from trnlab.emulator.timing.stations import Station, Throttle
+from trnlab.emulator.timing.steady import find_period
 
-
-class Wait(IntEnum):
-    """What an instruction waited for last before it ran.
-
-    START: nothing. DATA: a producer. ENGINE: its engine. DMA: its queue, or a DMA engine. HBM: memory bandwidth.
-    """
-
-    START = 0
-    DATA = 1
-    ENGINE = 2
-    DMA = 3
-    HBM = 4
+__all__ = ["Played", "Simulation", "Spans", "Wait"]
 
 
 class Spans(NamedTuple):
@@ -55,127 +47,101 @@ class Played:
     spans: Spans
 
 
-class _Station:
-    """One engine: its steps in program order, those ready or about to be, and what its lanes do."""
-
-    __slots__ = ("free", "head", "issued", "last", "order", "ready", "table", "waiting", "window")
-
-    def __init__(self, order: list[int], lanes: int, window: int) -> None:
-        self.order = order
-        self.window = window
-        self.head = 0
-        self.issued = bytearray(len(order) + 1)
-        self.waiting: list[tuple[int, int]] = []
-        self.ready: list[int] = []
-        self.free = [0] * lanes
-        self.last = [-1] * lanes
-        self.table = 0
-
-    def candidate(self, now: int) -> int:
-        """Place in the queue of the oldest instruction that is ready now, -1 when none is inside the window."""
-        while self.waiting and self.waiting[0][0] <= now:
-            heappush(self.ready, heappop(self.waiting)[1])
-        return self.ready[0] if self.ready and self.ready[0] < self.head + self.window else -1
-
-    def take(self, place: int) -> None:
-        """Remove the candidate from the queue."""
-        heappop(self.ready)
-        self.issued[place] = 1
-        while self.issued[self.head]:
-            self.head += 1
-
-
-class _Queue:
-    """One DMA queue: its transfers in program order, and when the next may start."""
-
-    __slots__ = ("free", "head", "last", "order")
-
-    def __init__(self) -> None:
-        self.order: list[int] = []
-        self.head = 0
-        self.free = 0
-        self.last = -1
-
-
-class _Critical(NamedTuple):
-    end: int
-    wait: Wait
-    cause: int
-
-
 class Simulation:
     """One run of a plan; `play` returns what happened."""
 
-    def __init__(self, plan: Plan, window: int) -> None:
-        count = len(plan)
+    def __init__(self, plan: Plan, window: int, skip: bool = True) -> None:
+        count, nodes = len(plan), len(plan.producers)
         self.plan = plan
+        self.count = count
         self.duration = plan.duration.tolist()
         self.engine = plan.engine.tolist()
         self.pending = list(plan.producers)
-        self.ready = [0] * count
-        self.start, self.end = [0] * count, [0] * count
-        self.wait, self.cause = [0] * count, [-1] * count
+        self.ready = [0] * nodes
+        self.start, self.end = [0] * count, [0] * nodes
+        self.wait, self.cause = [0] * nodes, [-1] * nodes
         self.place = [0] * count
+        self.issued_at, self.high = [-1] * count, -1
         self.events: list[tuple[int, int]] = []
-        self.latency = picoseconds(plan.target.dma_start_latency_ns * 1e-9)
         self.table_load = picoseconds(plan.target.activation_table_load_seconds)
+        ports = FIRST_BANK + plan.target.psum_banks
+        self.port_free, self.port_last = [0] * ports, [-1] * ports
+        self.throttle = Throttle(plan.target, plan.lane_count[TENSOR_ENGINE])
+        self.dma = DmaEngines(plan.target)
         self._line_up(window)
-        engines = plan.target.dma_engines
-        self.dma_free, self.dma_last = [0] * engines, [-1] * engines
-        self.hbm_free, self.hbm_last = 0, -1
-        self.spans: list[tuple[int, int, int, int]] = []
+        period = find_period(plan) if skip else None
+        self.watch = None if period is None else Watch(self, period)
 
     def _line_up(self, window: int) -> None:
         """Give every engine and queue its steps in program order."""
         orders: list[list[int]] = [[] for _ in self.plan.lane_count]
-        self.queues = [_Queue() for _ in range(1 + max((t.queue for t in self.plan.transfers.values()), default=0))]
+        self.queues = queues_of(self.plan.transfers)
         for step, engine in enumerate(self.engine):
             order = self.queues[self.plan.transfers[step].queue].order if engine == DMA_ENGINE else orders[engine]
             self.place[step] = len(order)
             order.append(step)
-        self.stations = [_Station(o, n, window) for o, n in zip(orders, self.plan.lane_count, strict=True)]
+        # One lane more than the plan counts: the background of the Tensor Engine.
+        self.stations = [Station(o, n + 1, window) for o, n in zip(orders, self.plan.lane_count, strict=True)]
 
     def play(self) -> Played:
         """Run until every step has ended."""
-        for step, pending in enumerate(self.pending):
+        for node, pending in enumerate(self.pending):
             if not pending:
-                self._offer(step)
-        events = self.events
-        while events:
-            now, actor = heappop(events)
+                self._offer(node)
+        while self.events:
+            now, actor = heappop(self.events)
             if actor < DMA_ENGINE:
                 self._issue(now, actor)
             else:
                 self._dispatch(now, actor - DMA_ENGINE)
-        spans = np.array(self.spans, np.int64).reshape(-1, 4)
-        start, end, wait, cause = np.array([self.start, self.end, self.wait, self.cause], np.int64)
-        return Played(start, end, wait, cause, Spans(*spans.T))
+            if self.watch is not None and not self.watch.done:
+                self.watch.advance(now)
+        return self._played()
 
-    def _offer(self, step: int) -> None:
-        """All producers of the step are known to end: queue it for its engine at the time it becomes ready."""
-        engine = self.engine[step]
-        if engine == DMA_ENGINE:
-            queue = self.plan.transfers[step].queue
-            if self.place[step] == self.queues[queue].head:
-                self._offer_transfer(step, queue)
+    def _played(self) -> Played:
+        columns = [column[: self.count] for column in (self.start, self.end, self.wait, self.cause)]
+        start, end, wait, cause = np.array(columns, np.int64).reshape(4, -1)
+        rounds = [] if self.watch is None else self.watch.rounds
+        return Played(
+            copied(rounds, start, by_time=True),
+            copied(rounds, end, by_time=True),
+            copied(rounds, wait, by_time=False),
+            copied(rounds, cause, by_time=False, moved=True),
+            _spans(self.dma.spans, rounds, self.plan.target.dma_engines),
+        )
+
+    def _offer(self, node: int) -> None:
+        """All producers of the node are known to end: queue a step for its engine at the time it becomes ready."""
+        if node >= self.count:
+            self.end[node] = self.ready[node]
+            self._ended(node)
             return
-        heappush(self.stations[engine].waiting, (self.ready[step], self.place[step]))
-        heappush(self.events, (self.ready[step], engine))
+        engine = self.engine[node]
+        if engine == DMA_ENGINE:
+            number = self.plan.transfers[node].queue
+            if self.place[node] == self.queues[number].head:
+                self._offer_transfer(node, number)
+            return
+        heappush(self.stations[engine].waiting, (self.ready[node], self.place[node]))
+        heappush(self.events, (self.ready[node], engine))
 
-    def _offer_transfer(self, step: int, queue: int) -> None:
-        heappush(self.events, (max(self.ready[step] + self.latency, self.queues[queue].free), DMA_ENGINE + queue))
+    def _offer_transfer(self, step: int, number: int) -> None:
+        when = max(self.ready[step] + self.dma.latency, self.queues[number].free)
+        heappush(self.events, (when, DMA_ENGINE + number))
 
-    def _ended(self, step: int) -> None:
-        """Tell the consumers of a step when its result reaches them."""
-        plan, end = self.plan, self.end[step]
-        for edge in range(plan.first[step], plan.first[step + 1]):
+    def _ended(self, node: int) -> None:
+        """Tell the consumers of a node when its result reaches them."""
+        plan, end, ready, pending = self.plan, self.end[node], self.ready, self.pending
+        # What waits for memory waits for the step that held it, not for the node in between.
+        cause = node if node < self.count else self.cause[node]
+        for edge in range(plan.first[node], plan.first[node + 1]):
             consumer = plan.successors[edge]
-            ready = end + plan.delays[edge]
-            if ready >= self.ready[consumer]:
-                self.ready[consumer] = ready
-                self.wait[consumer], self.cause[consumer] = Wait.DATA, step
-            self.pending[consumer] -= 1
-            if not self.pending[consumer]:
+            when = end + plan.delays[edge]
+            if when >= ready[consumer]:
+                ready[consumer] = when
+                self.wait[consumer], self.cause[consumer] = plan.waits[edge], cause
+            pending[consumer] -= 1
+            if not pending[consumer]:
                 self._offer(consumer)
 
     def _issue(self, now: int, engine: int) -> None:
@@ -187,53 +153,87 @@ class Simulation:
                 return
             step = station.order[place]
             lanes = plan.lanes[step]
-            if any(station.free[lane] > now for lane in lanes):
+            if station.free[lanes[0]] > now or (len(lanes) > 1 and any(station.free[lane] > now for lane in lanes)):
+                if not plan.background[step] or station.free[-1] > now:
+                    return
+                lanes = (len(station.free) - 1,)
+            if plan.ports[step] and not self._ports_free(now, step, engine):
                 return
             station.take(place)
-            if now > self.ready[step]:
-                busiest = max(lanes, key=station.free.__getitem__)
-                self.wait[step], self.cause[step] = Wait.ENGINE, station.last[busiest]
-            end = now + self.duration[step]
-            if plan.table[step] not in (0, station.table):
-                end += self.table_load
-                station.table = plan.table[step]
-            for lane in lanes:
-                station.free[lane], station.last[lane] = end, step
-            self.start[step], self.end[step] = now, end
-            heappush(self.events, (end, engine))
-            self._ended(step)
+            self._start(now, step, station, lanes)
+
+    def _ports_free(self, now: int, step: int, engine: int) -> bool:
+        """Whether the step's ports are free; if not, the engine comes back when they are."""
+        last = max(self.plan.ports[step], key=self.port_free.__getitem__)
+        when = self.port_free[last]
+        if when <= now:
+            return True
+        self.ready[step] = when
+        self.wait[step], self.cause[step] = Wait.PORT, self.port_last[last]
+        heappush(self.events, (when, engine))
+        return False
+
+    def _start(self, now: int, step: int, station: Station, lanes: tuple[int, ...]) -> None:
+        plan, engine = self.plan, self.engine[step]
+        busiest = max(lanes, key=station.free.__getitem__)
+        if now > self.ready[step]:
+            self.wait[step], self.cause[step] = Wait.ENGINE, station.last[busiest]
+        duration = self.duration[step]
+        if engine == TENSOR_ENGINE:
+            duration += plan.exposed[step] if now > station.free[busiest] else 0
+            duration = self.throttle.duration(now, duration, len(plan.lanes[step]))
+        if plan.table[step] not in (0, station.table):
+            duration += self.table_load
+            station.table = plan.table[step]
+        end = now + duration
+        for lane in lanes:
+            station.free[lane], station.last[lane] = end, step
+        for port in plan.ports[step]:
+            self.port_free[port], self.port_last[port] = end, step
+        self.start[step], self.end[step] = now, end
+        self._issued(now, step)
+        heappush(self.events, (end, engine))
+        self._ended(step)
+
+    def _issued(self, now: int, step: int) -> None:
+        self.issued_at[step] = now
+        self.high = max(self.high, step)
 
     def _dispatch(self, now: int, number: int) -> None:
         """Hand the queue's oldest transfer to the DMA engines, and offer its next one."""
-        queue = self.queues[number]
-        step = queue.order[queue.head]
+        queue, dma = self.queues[number], self.dma
+        step = queue.next
         transfer = self.plan.transfers[step]
-        if now > self.ready[step] + self.latency:
+        if transfer.generators:
+            when = dma.generator_ready(transfer)
+            if when > now:
+                heappush(self.events, (when, DMA_ENGINE + number))
+                return
+        if now > self.ready[step] + dma.latency:
             self.wait[step], self.cause[step] = Wait.DMA, queue.last
-        start, critical = self._carry(now, step)
-        self.hbm_free = max(self.hbm_free, start) + transfer.hbm
-        if self.hbm_free > critical.end:
-            critical = _Critical(self.hbm_free, Wait.HBM, self.hbm_last)
-        if critical.cause >= 0:
-            self.wait[step], self.cause[step] = critical.wait, critical.cause
-        self.hbm_last = step if transfer.hbm else self.hbm_last
-        self.start[step], self.end[step] = start, critical.end
+        carried = dma.carry(now, step, transfer)
+        if carried.cause >= 0:
+            self.wait[step], self.cause[step] = carried.wait, carried.cause
+        self.start[step], self.end[step] = carried.start, carried.end
+        self._issued(now, step)
         queue.head += 1
-        queue.free, queue.last = start + transfer.interval, step
-        if queue.head < len(queue.order) and not self.pending[queue.order[queue.head]]:
-            self._offer_transfer(queue.order[queue.head], number)
+        queue.free, queue.last = carried.start + transfer.interval, step
+        following = queue.next
+        if following >= 0 and not self.pending[following]:
+            self._offer_transfer(following, number)
         self._ended(step)
 
-    def _carry(self, now: int, step: int) -> tuple[int, _Critical]:
-        """Occupy the DMA engines; the transfer's first start, and what its last end waited for beyond the queue."""
-        begin, critical = -1, _Critical(now, Wait.DMA, -1)
-        for engine, time in self.plan.transfers[step].loads:
-            free = self.dma_free[engine]
-            start = max(free, now)
-            end = start + time
-            if end > critical.end:
-                critical = _Critical(end, Wait.DMA, self.dma_last[engine] if free > now else -1)
-            begin = start if begin < 0 else min(begin, start)
-            self.dma_free[engine], self.dma_last[engine] = end, step
-            self.spans.append((step, engine, start, end))
-        return begin, critical
+
+def _spans(rows: list[tuple[int, int, int, int]], rounds: list[Round], engines: int) -> Spans:
+    """The recorded pieces as columns; what all engines carried at once is one row for each of them."""
+    table = np.array(rows, np.int64).reshape(-1, 4)
+    for item in reversed(rounds):
+        mine = table[item.spans[0] : item.spans[1]]
+        step = np.array([item.by_steps, 0, item.by_time, item.by_time], np.int64)
+        copies = mine[None] + np.arange(1, item.copies + 1)[:, None, None] * step
+        table = np.concatenate([table[: item.spans[1]], copies.reshape(-1, 4), table[item.spans[1] :]])
+    counts = np.where(table[:, 1] < 0, engines, 1)
+    spread = np.repeat(table, counts, axis=0)
+    within = np.arange(len(spread)) - np.repeat(np.cumsum(counts) - counts, counts)
+    spread[:, 1] = np.where(spread[:, 1] < 0, within, spread[:, 1])
+    return Spans(*spread.T)

@@ -5,11 +5,14 @@
 
 Order: "list" lets each engine start the oldest ready instruction among the next `window` of its queue, as a scheduling
 compiler would arrange them; "program" is strictly in order. By default kernels that place buffers by hand keep their
-order, others are list-scheduled.
+order, others are list-scheduled; `Timeline.order` says which it was.
 
-First form: tiles allocated in a loop rotate without bound, every buffer being its own storage; host launch, clock
-throttling, PSUM bank conflicts, the SBUF port shared by Vector and GpSimd, instruction fetch and the branches of
-structured loops cost nothing. Loop bounds known only at run time are assumed.
+Modelled: engines that issue in order and signal by semaphores; DMA queues, descriptor generators, sixteen DMA engines
+and this core's share of HBM; tiles that rotate through SBUF and PSUM as far as they fit; memory ports that engines
+share; the Tensor Engine's throttling after idle time, hidden and exposed weight loads, transposes in its background.
+Not modelled: the start and end of an execution (`Target.execution_overhead_seconds`), instruction fetch, branches of
+structured loops, other cores, what software descriptor generation takes from GpSimd's own instructions, the
+round-robin of DMA queues inside a transfer. Loop bounds known only at run time are assumed.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 
@@ -26,8 +29,9 @@ from trnlab.emulator.errors import SourceLocation, TimelineError
 from trnlab.emulator.program import IndexArray, Program
 from trnlab.emulator.target import Engine, Target, get_target
 from trnlab.emulator.timing.cost import Cost, Work, signature_costs
-from trnlab.emulator.timing.schedule_plan import DMA_ENGINE, ENGINES, Plan, make_plan
-from trnlab.emulator.timing.scheduler import Played, Simulation, Spans, Wait
+from trnlab.emulator.timing.idle import covered, idle_seconds
+from trnlab.emulator.timing.schedule_plan import DMA_ENGINE, ENGINES, TENSOR_ENGINE, Plan, Wait, hbm_rate, make_plan
+from trnlab.emulator.timing.scheduler import Played, Simulation, Spans
 
 Order = Literal["list", "program"]
 
@@ -37,6 +41,7 @@ _BANDED: Final[Mapping[str, bool]] = {
     "dma_minimum_descriptor_ns": False,
     "dma_sustained_efficiency_floor": True,
     "tensor_sustained_clock_factor": True,
+    "dma_bytes_per_second_per_engine": True,
 }
 
 
@@ -76,6 +81,7 @@ class Timeline:
     order: Order
     window: int
     assumed_trips: int
+    idle_neighbours: bool
     steps: IndexArray
     costs: tuple[Cost, ...]
     edges: Edges
@@ -123,12 +129,21 @@ class Timeline:
     @cached_property
     def busy_seconds(self) -> Mapping[str, float]:
         """Seconds of occupancy by resource: engines, the busiest DMA engine, HBM; array tiles count by their share."""
+        times = np.bincount(self.engine, weights=self._occupied_ps, minlength=len(ENGINES))
+        busy = {engine.value: time * 1e-12 for engine, time in zip(ENGINES, times.tolist(), strict=True)}
+        if any(self.plan.background):  # two at a time: count the time in which either runs
+            mine = self.engine == TENSOR_ENGINE
+            busy[Engine.TENSOR.value] = covered(self.start_ps[mine], self.end_ps[mine]) * 1e-12
+        busy[Engine.DMA.value] = float(self._dma_busy_ps.max(initial=0)) * 1e-12
+        return busy | {"hbm": self.work.hbm_bytes / hbm_rate(self.target, self.idle_neighbours)}
+
+    @cached_property
+    def _occupied_ps(self) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """Time of every step on its engine, by the share of the lanes that it takes."""
         lanes = np.array([len(taken) for taken in self.plan.lanes], np.float64)
         share = lanes / np.array(self.plan.lane_count)[self.engine]
-        times = np.bincount(self.engine, weights=(self.end_ps - self.start_ps) * share, minlength=len(ENGINES))
-        busy = {engine.value: time * 1e-12 for engine, time in zip(ENGINES, times.tolist(), strict=True)}
-        busy[Engine.DMA.value] = float(self._dma_busy_ps.max(initial=0)) * 1e-12
-        return busy | {"hbm": self.work.hbm_bytes / self.target.hbm_bytes_per_second_per_core}
+        occupied: np.ndarray[Any, np.dtype[np.float64]] = (self.end_ps - self.start_ps) * share
+        return occupied
 
     @cached_property
     def _dma_busy_ps(self) -> IndexArray:
@@ -136,6 +151,21 @@ class Timeline:
         times = spans.end_ps - spans.start_ps
         busy: IndexArray = np.bincount(spans.engine, weights=times, minlength=self.target.dma_engines)
         return busy
+
+    @cached_property
+    def dma_active_seconds(self) -> float:
+        """How long at least one DMA engine moves data."""
+        return covered(self.dma_spans.start_ps, self.dma_spans.end_ps) * 1e-12
+
+    @cached_property
+    def idle_seconds(self) -> Mapping[str, Mapping[str, float]]:
+        """For each engine but DMA: idle seconds by what it waited for (see `timing.idle`)."""
+        return idle_seconds(self)
+
+    @property
+    def homeless_bytes(self) -> int:
+        """Bytes per partition that SBUF and PSUM have no room for: a compiler would have to spill them."""
+        return self.plan.homeless_bytes
 
     @cached_property
     def utilisation(self) -> Mapping[str, float]:
@@ -155,15 +185,17 @@ class Timeline:
 
         High is never below the central value. For the Trainium4 projection schedule its three variants as well.
         """
-        fast = _with_bands(self.target, fast=True)
-        low = self._replanned(fast).busiest_picoseconds()
-        slow = self._replanned(_with_bands(self.target, fast=False))
+        low = self._replanned(fast=True).busiest_picoseconds()
+        slow = self._replanned(fast=False)
         played = Simulation(slow, window=1).play()
         high = int((played.end_ps + slow.settle).max(initial=0))
         return Range(low * 1e-12, self.total_seconds, max(high * 1e-12, self.total_seconds))
 
-    def _replanned(self, target: Target) -> Plan:
-        return make_plan(self.program, target, signature_costs(self.program, target), self.steps, self.edges)
+    def _replanned(self, *, fast: bool) -> Plan:
+        """The plan with the target's banded numbers, and assumed prices, at their fast or slow end."""
+        target = _with_bands(self.target, fast=fast)
+        costs = [cost.scaled(cost.band[not fast]) for cost in signature_costs(self.program, target)]
+        return make_plan(self.program, target, costs, self.steps, self.edges, self.idle_neighbours)
 
     # -- work -------------------------------------------------------------------------------------------------------
 
@@ -187,8 +219,8 @@ class Timeline:
 
     @property
     def hbm_bandwidth_share(self) -> float:
-        """HBM bytes per second as a fraction of this core's share of the chip's bandwidth."""
-        return self.hbm_bytes / self.target.hbm_bytes_per_second_per_core / (self.total_seconds or 1.0)
+        """HBM bytes per second as a fraction of what this core has of the chip's bandwidth (`hbm_rate`)."""
+        return self.hbm_bytes / hbm_rate(self.target, self.idle_neighbours) / (self.total_seconds or 1.0)
 
     @property
     def flops(self) -> Mapping[str, float]:
@@ -203,13 +235,12 @@ class Timeline:
 
     @cached_property
     def tensor_seconds(self) -> Mapping[str, float]:
-        """Busy seconds of the Tensor Engine by kind of work: matmul, transpose."""
-        seconds: dict[str, float] = {}
-        for cost, times in zip(self.costs, self._executions, strict=True):
-            if cost.engine is Engine.TENSOR:
-                share = cost.tile.share if cost.tile else 1.0
-                seconds[cost.kind] = seconds.get(cost.kind, 0.0) + times * cost.seconds * share
-        return seconds
+        """Busy seconds of the Tensor Engine by kind of work: matmul, transpose; array tiles count by their share."""
+        kinds = [cost.kind if cost.engine is Engine.TENSOR else "" for cost in self.costs]
+        names = list(dict.fromkeys(kinds))
+        which = np.array([names.index(kind) for kind in kinds], np.int64)[self.program.signature_ids[self.steps]]
+        times = np.bincount(which, weights=self._occupied_ps, minlength=len(names)).tolist()
+        return {name: time * 1e-12 for name, time in zip(names, times, strict=True) if name}
 
     @property
     def arithmetic_intensity(self) -> float:
@@ -275,12 +306,14 @@ def schedule(
     order: Order | None = None,
     window: int = 64,
     assumed_trips: int = 1,
+    idle_neighbours: bool = False,
 ) -> Timeline:
     """The program played on a target, which need not be the one it was traced for.
 
     order:         "list", "program", or None for `default_order`
     window:        how far from the head of an engine's queue list order looks for a ready instruction
     assumed_trips: trips of structured loops whose bounds are known only at run time
+    idle_neighbours: whether the other cores on this core's HBM stack leave their share of its bandwidth to it
 
     Raises:
         CostError: an instruction has no price on this target.
@@ -295,7 +328,7 @@ def schedule(
     costs = signature_costs(program, chosen)
     steps = unroll(program, assumed_trips)
     edges = dependences(program, steps)
-    plan = make_plan(program, chosen, costs, steps, edges)
+    plan = make_plan(program, chosen, costs, steps, edges, idle_neighbours)
     played = Simulation(plan, window if resolved == "list" else 1).play()
     return Timeline(
         program=program,
@@ -303,6 +336,7 @@ def schedule(
         order=resolved,
         window=window,
         assumed_trips=assumed_trips,
+        idle_neighbours=idle_neighbours,
         steps=steps,
         costs=costs,
         edges=edges,

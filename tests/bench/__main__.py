@@ -20,6 +20,7 @@ from tests.bench.figures import fold_cases, reference_cases, timeline_cases, tra
 from tests.bench.launches import FULL, SMALL, Sizes
 from tests.bench.library import FOLDER_VARIABLE
 from tests.bench.memory import memory_cases
+from tests.bench.quantizers import quantize_cases
 from tests.bench.rows import FAILED, Case, as_data, machine, report
 
 REPEATS = 9
@@ -35,6 +36,7 @@ SECTIONS: dict[str, Section] = {
     "reference": lambda sizes, _: reference_cases(sizes),
     "timeline": lambda sizes, _: timeline_cases(sizes),
     "memory": lambda sizes, _: memory_cases(sizes),
+    "quantize": lambda sizes, options: quantize_cases(sizes, options.repeats),
 }
 
 

@@ -23,7 +23,7 @@ SEED = 7
 
 @dataclass(frozen=True)
 class Sizes:
-    """matmul, mx: the side of square matrices; attention: (tokens, head width); softmax: (rows, columns); counts."""
+    """Sides of squares (matmul, mx, quantized), attention (tokens, head width), softmax (rows, columns), counts."""
 
     matmul: int
     mx: int
@@ -38,6 +38,7 @@ class Sizes:
     reference_counts: tuple[int, ...]
     traced_matmul: int
     traced_tokens: int
+    quantized: int
 
 
 FULL = Sizes(
@@ -54,6 +55,7 @@ FULL = Sizes(
     reference_counts=(1000, 10_000, 100_000),
     traced_matmul=2048,
     traced_tokens=2048,
+    quantized=4096,
 )
 SMALL = Sizes(
     matmul=1024,
@@ -69,6 +71,7 @@ SMALL = Sizes(
     reference_counts=(50, 100),
     traced_matmul=512,
     traced_tokens=256,
+    quantized=256,
 )
 
 

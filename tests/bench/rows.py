@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 FAILED = "failed"
-LIBRARIES = ("trnlab", "jax", "jaxlib", "numpy", "ml_dtypes", "torch", "triton")
+LIBRARIES = ("trnlab", "jax", "jaxlib", "numpy", "ml_dtypes", "torch", "torchao", "triton")
 
 
 def seconds_text(value: float) -> str:

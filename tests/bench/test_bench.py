@@ -64,6 +64,7 @@ def test_sections_of_every_kind_have_cases() -> None:
         "reference": 1 + len(SMALL.reference_counts) + 2 + 1,
         "timeline": 1,
         "memory": 7 + 1,
+        "quantize": 3 * 2 * 2 + 1,  # formats, directions, peers; the matmul
     }
     assert len(set(cases["xla"])) == 7
 
@@ -74,6 +75,7 @@ def measured(case: Case) -> Row:
     return row
 
 
+@pytest.mark.slow
 def test_a_comparison_is_measured() -> None:
     row = measured(comparisons.softmax_case(SMALL, repeats=2))
     assert isinstance(row, comparisons.Comparison)
@@ -90,6 +92,7 @@ def test_figures_are_measured() -> None:
         assert row.value > 0
 
 
+@pytest.mark.slow
 def test_wrong_results_are_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(comparisons.peers, "softmax", lambda x: x)
     assert comparisons.softmax_case(SMALL, repeats=1).row().problem.startswith("failed: AssertionError: off by")
@@ -98,6 +101,7 @@ def test_wrong_results_are_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
 linux = pytest.mark.skipif(not memory.CLEAR.exists(), reason="needs Linux's /proc/self/clear_refs")
 
 
+@pytest.mark.slow
 @linux
 def test_memory_is_measured_in_a_process_of_its_own() -> None:
     row = measured(memory.memory_case("softmax", "reference", SMALL))
@@ -107,6 +111,7 @@ def test_memory_is_measured_in_a_process_of_its_own() -> None:
     assert 0 < row.value < row.target
 
 
+@pytest.mark.slow
 @linux
 def test_a_failing_process_says_why() -> None:
     problem = memory.memory_case("no such kernel", "compiled", SMALL).row().problem

@@ -54,6 +54,7 @@ def test_matmul_styles_load_where_they_say(style: str, instructions: int) -> Non
     assert len(program) == instructions
 
 
+@pytest.mark.slow
 @MODES
 def test_packed_mx_matmul_loses_nothing_beyond_accumulation(mode: str) -> None:
     left, right = normal(1024, 34, dtype=np.float32), normal(1024, 48, seed=1, dtype=np.float32)
@@ -93,6 +94,7 @@ NUMPY: dict[str, Callable[..., Array]] = {
 }
 
 
+@pytest.mark.slow
 @MODES
 def test_random_instructions_in_numpy(mode: str) -> None:
     x = normal(RANDOM_TILES, 128, RANDOM_COLUMNS, dtype=np.float32)

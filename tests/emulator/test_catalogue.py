@@ -99,7 +99,7 @@ EXAMPLES = {
 }
 """One small call of every instruction, on Trainium3."""
 
-OFFERED = {"dtypes", "math"}  # what a body may ask for beside its operands, attributes and immediates
+OFFERED = {"dtypes", "math", "narrow"}  # what a body may ask for beside its operands, attributes and immediates
 
 every_entry = pytest.mark.parametrize("name", CATALOGUE)
 

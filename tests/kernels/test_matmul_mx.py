@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from tests.kernels.bounds import assert_within, matmul_bound
-from trnlab.emulator import dtypes, run
+from trnlab.emulator import ScaleRule, dtypes, pack_operand, run
 from trnlab.emulator.errors import GenerationError
 from trnlab.kernels.matmul_mx import matmul_mxfp8, matmul_mxfp8_weights
 from trnlab.kernels.packing import pack_weights, unpack_weights
@@ -60,6 +60,22 @@ def test_host_packed_weights_multiply_as_what_they_stand_for(dtype: Any) -> None
     left, right = nki_quantised(lhs), unpack_weights(words, scales, dtype, 600).astype(np.float64)
     found = run(matmul_mxfp8_weights, lhs, words, scales, weight_dtype=dtype, out_dtype="float32").outputs
     assert_within(found, left.T @ right, matmul_bound(left, right, "float32"))
+
+
+def test_weights_packed_by_the_host_are_those_quantised_on_the_core() -> None:
+    """The same rule, words and scales on both sides: bit-equal results."""
+    lhs, rhs = gaussian(140, 6, 5), gaussian(140, 10, 6)
+    element = dtypes.float8_e4m3fn_x4
+    words, scales = pack_operand(rhs, element, rule=ScaleRule.NKI)
+    found = run(matmul_mxfp8_weights, lhs, words, scales, weight_dtype=element, out_dtype="float32").outputs
+    np.testing.assert_array_equal(found, run(matmul_mxfp8, lhs, rhs, out_dtype="float32").outputs)
+
+
+def test_lanes_are_named() -> None:
+    lhs = gaussian(128, 2, 1)
+    words, scales = pack_weights(gaussian(128, 8, 2).astype(np.float32), dtypes.float4_e2m1fn_x4)
+    with pytest.raises(AssertionError, match="strided"):
+        run(matmul_mxfp8_weights, lhs, words, scales, lanes="interleaved")
 
 
 def test_mx_needs_neuroncore_v4() -> None:

@@ -90,9 +90,10 @@ def test_wrong_input_is_one_message_and_exit_code_2(tmp_path: Path, args: tuple[
 def test_claims_are_a_table_and_data(tmp_path: Path) -> None:
     done = trnlab("claims", "--json", "claims.json", cwd=tmp_path)
     assert done.returncode == 0
-    rows = json.loads((tmp_path / "claims.json").read_text())
+    data = json.loads((tmp_path / "claims.json").read_text())
     assert "4.4x" in done.stdout
-    assert len(rows) >= 9
+    assert len(data["claims"]) >= 9
+    assert {"claims", "consequences", "maps"} == set(data)
     assert [path.name for path in tmp_path.iterdir()] == ["claims.json"]
 
 
@@ -103,6 +104,7 @@ def test_claims_stay_readable_on_a_narrow_terminal(tmp_path: Path, monkeypatch: 
     lines = done.stdout.splitlines()
     assert max(map(len, lines)) <= 80
     assert any("the FP8 rate of" in line for line in lines), "words of a claim are cut to pieces"
+    assert not [line for line in lines if "…" in line]
 
 
 def test_isa_prints_a_table_a_page_and_data(tmp_path: Path) -> None:

@@ -77,6 +77,36 @@ def test_diagram_of_chips_and_of_sparse_rates() -> None:
     assert axes.get_ylabel() == "FLOP/s of one chip"
 
 
+def test_diagram_of_another_memory_level() -> None:
+    pytest.importorskip("matplotlib")
+    point = kernel(name="k", sbuf_bytes=2e10)
+    (axes,) = draw([point], ["trn2"], memory="SBUF").axes
+    line = Roofline.of_core("trn2")
+    assert axes.get_xlabel() == "arithmetic intensity (FLOP per SBUF byte)"
+    legend = axes.get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == ["SBUF 10 TB/s"]
+    dots = [curve for curve in axes.lines if curve.get_marker() == "o"]
+    assert [float(np.asarray(dot.get_xdata())[0]) for dot in dots] == pytest.approx([1e12 / 2e10])
+    texts = {text.get_text() for text in axes.texts}
+    assert f"{line.ridge_point('bf16', 'SBUF').value:.2g}" in texts
+    left, right = axes.get_xlim()
+    assert left < line.ridge_point("fp32", "SBUF").value < 1e12 / 2e10 < right
+    with pytest.raises(ModelError, match="FLOP and SBUF bytes above zero"):
+        draw([kernel()], ["trn2"], memory="SBUF")
+
+
+def test_diagram_of_chips_for_comparison() -> None:
+    pytest.importorskip("matplotlib")
+    h100, trn3 = draw((), [get_chip("h100"), get_chip("trn3")]).axes
+    assert h100.get_title(loc="left") == "H100 SXM, one chip"
+    assert "TF32  495 TFLOP/s" in {text.get_text() for text in h100.texts}
+    assert "FP8, INT8  1.98 PFLOP/s" in {text.get_text() for text in h100.texts}
+    assert [len(axes.get_legend().get_texts()) for axes in (h100, trn3)] == [1, 2]  # type: ignore[union-attr]
+    with pytest.raises(ModelError, match="memory of H100 SXM chip: found 'SBUF'; allowed: HBM"):
+        draw((), [get_chip("h100")], memory="SBUF")
+
+
 def test_diagram_labels_of_equal_points_do_not_overlap() -> None:
     pytest.importorskip("matplotlib")
     twins = [kernel(name=f"kernel {i}", hbm_bytes=2e9) for i in range(4)]

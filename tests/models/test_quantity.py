@@ -184,3 +184,65 @@ def test_frozen_mapping_is_a_hashable_value() -> None:
     assert (len(frozen), list(frozen), repr(frozen)) == (2, ["a", "b"], "{'a': 1, 'b': 2}")
     with pytest.raises(TypeError):
         frozen["a"] = 4  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("text", "unit", "value"),
+    [
+        ("2.9 TB/s", "B/s", 2.9e12),
+        ("96 GiB", "B", 96 * 2**30),
+        ("96 GB", "B", 96e9),
+        ("1 KiB", "B", 1024),
+        ("3 B", "B", 3),
+        ("2 us", "s", 2e-6),
+        ("2µs", "s", 2e-6),
+        ("500 ms", "s", 0.5),
+        ("667 TFLOPS", "FLOP/s", 667e12),
+        ("1.3e3 TFLOP/s", "FLOP/s", 1.3e15),
+        (" 1_000 W ", "W", 1000),
+        ("1.2 kW", "W", 1200),
+        ("-3 W", "W", -3),
+        ("12 token/s", "token/s", 12),
+    ],
+)
+def test_quantities_can_be_written(text: str, unit: str, value: float) -> None:
+    found = Quantity.parse(text, unit, "t", "assumed")
+    assert (found.unit, found.source, found.klass) == (unit, "t", "assumed")
+    assert found.value == pytest.approx(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "unit"),
+    [
+        ("", "B"),
+        ("2.9", "B/s"),
+        ("GB", "B"),
+        ("2.9 TB", "B/s"),
+        ("2.9 TBs", "B/s"),
+        ("2.9 Tb/s", "B/s"),
+        ("2 GiFLOP/s", "FLOP/s"),
+        ("2 Ks", "s"),
+        ("1,5 W", "W"),
+        ("1.5.5 W", "W"),
+        ("nan W", "W"),
+        ("1e400 W", "W"),
+        ("1e308 kW", "W"),
+        ("3 ktoken/s", "token/s"),
+    ],
+)
+def test_what_is_no_quantity_is_refused(text: str, unit: str) -> None:
+    with pytest.raises(
+        ModelError, match=f"quantity: found .*; allowed: a number and a unit that is a multiple of {unit}"
+    ):
+        Quantity.parse(text, unit, "t")
+
+
+@given(st.floats(min_value=1e-9, max_value=1e18), st.sampled_from(["B", "B/s", "s", "W", "FLOP/s", "J"]))
+def test_what_is_printed_can_be_read(value: float, unit: str) -> None:
+    quantity = Quantity(value, unit, "t")
+    assert Quantity.parse(format(quantity, ".15v"), unit, "t").value == pytest.approx(value, rel=1e-12)
+
+
+def test_notebooks_show_the_source_on_pointing() -> None:
+    html = Quantity(2.9e12, "B/s", 'AWS "chip" <page>')._repr_html_()
+    assert html == '<span title="AWS &quot;chip&quot; &lt;page&gt;">2.9 TB/s (published)</span>'

@@ -182,10 +182,57 @@ def test_errors_name_what_is_missing() -> None:
     trn2 = Roofline.of_core("trn2")
     with pytest.raises(ModelError, match="dtype on trn2 core: found 'mxfp4'; allowed: fp32, bf16, fp8, sparse"):
         trn2.bound(kernel(flops={"mxfp4": 1.0}))
-    with pytest.raises(ModelError, match="memory of trn2 core: found 'SBUF'; allowed: HBM, DMA"):
-        trn2.roof("SBUF")
+    with pytest.raises(ModelError, match="memory of trn2 core: found 'PSUM'; allowed: HBM, DMA, SBUF"):
+        trn2.roof("PSUM")
+    with pytest.raises(ModelError, match="memory of H100 SXM chip: found 'DMA'; allowed: HBM"):
+        _ = Roofline.of_chip("h100").dma
+    moved = KernelPoint(name="copy", flops={}, hbm_bytes=0, dma_bytes=1e9)
+    with pytest.raises(ModelError, match="roofline for 'copy': found 'H100 SXM chip'; allowed: one with a roof"):
+        Roofline.of_chip("h100").bound(moved)
     with pytest.raises(ModelError, match="roofline for 'k': found 'trn2 core'; allowed: trn1 core"):
         trn2.bound(kernel(target="trn1 core"))
+
+
+def test_sbuf_is_a_roof_of_cores_and_chips() -> None:
+    # AWS's figure has about 10 TB/s per NeuronCore-v3; a chip has 8 of them.
+    core, chip = Roofline.of_core("trn2"), Roofline.of_chip("trn2")
+    assert core.sbuf.bytes_per_second.value == pytest.approx(10e12)
+    assert chip.sbuf.bytes_per_second.value == pytest.approx(80e12)
+    assert core.ridge_point("bf16", "SBUF").value == pytest.approx(78.6432e12 / 10e12)
+    bound = core.bound(kernel(flops={"bf16": 1e12}, hbm_bytes=0, dma_bytes=0, sbuf_bytes=1e12))
+    assert bound.resource == "SBUF"
+    assert bound.time_seconds == pytest.approx(0.1)
+    assert bound.percent_of("tensor") == pytest.approx(100 * 1e12 / 78.6432e12 / 0.1)
+    assert bound.point.intensity("SBUF") == pytest.approx(1)
+    assert core.attainable_flops_per_second("bf16", 2, "SBUF") == pytest.approx(20e12)
+
+
+def test_rooflines_of_chips_for_comparison() -> None:
+    line = Roofline.of_chip("b200")
+    assert [roof.name for roof in line.roofs] == ["HBM"]
+    assert line.target is None
+    assert line.ridge_point("mxfp4").value == pytest.approx(9000 / 7.7)
+    bound = line.bound(kernel(flops={"mxfp4": 9e15, "tfloat32": 1.125e15}, hbm_bytes=7.7e12, dma_bytes=1e15))
+    # A second of FP4, a second of TF32, a second of HBM; DMA bytes have no roof here.
+    assert bound.times == pytest.approx({"tensor": 2.0, "HBM": 1.0})
+    assert line.variants() == (line,)
+    assert line.basis != Roofline.of_chip("trn3").basis
+
+
+def test_chosen_figures_move_the_roofs_and_name_them() -> None:
+    chip = get_chip("trn3", figures={"hbm_bandwidth": "NKI guide"})
+    line = Roofline.of_chip(chip)
+    assert line.name == "Trainium3 (hbm_bandwidth: NKI guide) chip"
+    assert line.ridge_point("bf16").value == pytest.approx(671 / 4.7)
+    named = Roofline.of_chip(get_chip("trn4", "bf16 stays"))
+    assert named.name == "Trainium4 (bf16 stays) chip"
+    assert named.peak("bf16").value == 671e12
+    assert named.variants() == (named,)
+    assert [line.target.variant for line in Roofline.of_core("trn4").variants() if line.target] == [
+        "low",
+        "central",
+        "high",
+    ]
 
 
 def test_results_are_hashable_and_travel_to_workers() -> None:

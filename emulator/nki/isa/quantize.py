@@ -40,7 +40,8 @@ def quantize_mx(dst: NkiTensor, src: NkiTensor, dst_scale: NkiTensor, name: str 
                32 * (g // 4) + g % 4 of this view, which may start 0, 4, 8 or 12 partitions into a quadrant; at
                least P - 28 partitions (4 for P = 32). Partitions in between keep what they hold.
 
-    The scale is 2**(floor(log2 amax) - (E_max - 1)), or what the run's `mx_scale_rule` says.
+    The scale is 2**(floor(log2 amax) - (E_max - 1)), or what the run's `mx_scale_rule` says; blocks of zeros,
+    tiny blocks, NaN and infinities follow the run's `mx_block_policy`.
 
     Raises:
         GenerationError: before NeuronCore-v4.  PartitionError: scales in another quadrant than their data.
@@ -50,4 +51,4 @@ def quantize_mx(dst: NkiTensor, src: NkiTensor, dst_scale: NkiTensor, name: str 
     trace = current(subject)
     if isinstance(src, NkiTensor) and isinstance(dst_scale, NkiTensor) and src.on_chip and dst_scale.on_chip:
         _check_quadrants(subject, src, dst_scale)
-    return trace.emit(quantize.quantize_mx, (dst, src, dst_scale), (trace.scale_rule,), name=name)
+    return trace.emit(quantize.quantize_mx, (dst, src, dst_scale), trace.mx, name=name)

@@ -127,6 +127,7 @@ def test_chains_of_elementwise_instructions() -> None:
     same_bits(chain, normal(0, 128, 300), normal(1, 128, 300))
 
 
+@pytest.mark.slow
 def test_activations_of_iterations_that_run_together() -> None:
     """Of a polynomial that is left to XLA (arctan's was) the last bits depend on what is computed beside it."""
     functions = [getattr(nl, name) for name in ACTIVATIONS]

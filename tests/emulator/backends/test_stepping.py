@@ -97,6 +97,7 @@ def test_irregular_instructions(stepped: list[Steps], seed: int) -> None:
     assert all(steps.kinds < len(steps) for steps in stepped)
 
 
+@pytest.mark.slow
 def test_composes_with_jit_vmap_and_shard_map(stepped: list[Steps]) -> None:
     batch = normal(1, 2, 3, ROWS, COLUMNS)
     expected = [leaves(launch.run(mixed, x, 40, 2, mode="reference").outputs) for x in batch]
@@ -114,6 +115,7 @@ def test_composes_with_jit_vmap_and_shard_map(stepped: list[Steps]) -> None:
     assert stepped
 
 
+@pytest.mark.slow
 @settings(max_examples=4)
 @given(recipes(40), st.integers(0, 9))
 def test_random_kernels(recipe: Recipe, seed: int) -> None:

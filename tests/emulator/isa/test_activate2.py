@@ -200,6 +200,7 @@ def test_registers_add_and_are_those_of_activation(run):
     same(last, total.astype(ml_dtypes.bfloat16))
 
 
+@pytest.mark.slow
 def test_activate2_has_one_meaning():
     data, imm = random(ml_dtypes.bfloat16, (P, 13)), random(np.float32, (P, 1))
 

@@ -111,6 +111,8 @@ def test_quantize_mx_scale_rule_is_an_option_of_the_run(run):
     assert (default.outputs[1][0:4, 1:] == executed.outputs[1][0:4, 1:] + 1).all()  # twice the OCP scale
     with pytest.raises(ArgumentError, match="nki or ocp_floor"):
         launch.run(quantise(E4M3), source, mx_scale_rule="nearest")
+    with pytest.raises(ArgumentError, match="hardware or aws_tutorial or aws_nki_library or torchao"):
+        launch.jit(quantise(E4M3), mx_block_policy="device")
 
 
 @pytest.mark.parametrize("partitions", [32, 64, 96, 128])

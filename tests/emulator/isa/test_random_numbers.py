@@ -41,6 +41,7 @@ def fractions(drawn):
 # ------------------------------------------------------------------------------------------------------------- rng
 
 
+@pytest.mark.slow
 @settings(max_examples=5, deadline=None)
 @given(
     engine=st.sampled_from([VECTOR, GPSIMD]),

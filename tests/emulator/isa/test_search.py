@@ -284,6 +284,7 @@ def test_compiled_equals_reference_on_random_bits(dtype):
     assert np.dtype(dtype) != ml_dtypes.bfloat16 or set(words(largest)[np.isnan(f32(largest))].tolist()) == {0x7FC0}
 
 
+@pytest.mark.slow
 def test_bodies_give_the_same_bits_under_every_transformation():
     data = np.stack([draw(np.float32, (4, 20), seed, 6) for seed in range(2)])
     vals = np.stack([draw(np.float32, (4, 8), seed, 6) for seed in range(2)])

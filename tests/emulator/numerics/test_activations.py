@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy import special  # type: ignore[import-untyped]
 
 from trnlab.emulator.numerics.activations import ACTIVATIONS
-from trnlab.emulator.numerics.casts import seal
+from trnlab.emulator.numerics.sealing import seal
 
 U = 2.0**-24
 FLOOR = 2.0**-125  # times |x| where that is above 1

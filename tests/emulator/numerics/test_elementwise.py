@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from trnlab.emulator.numerics.casts import seal
 from trnlab.emulator.numerics.elementwise import ALU_OPS, REDUCTIONS
+from trnlab.emulator.numerics.sealing import seal
 
 # NKI reference, ISA API common fields, supported math operators: operator, and whether it may reduce.
 PUBLISHED = {

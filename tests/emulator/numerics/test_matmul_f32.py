@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from trnlab.emulator.numerics.casts import matmul_f32
+from trnlab.emulator.numerics.arithmetic import matmul_f32
 
 compiled = jax.jit(matmul_f32)
 

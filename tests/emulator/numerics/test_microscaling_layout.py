@@ -13,17 +13,16 @@ from numpy.typing import NDArray
 from trnlab.emulator import dtypes
 from trnlab.emulator.dtypes import DType, element_of
 from trnlab.emulator.errors import ArgumentError, DtypeError, PartitionError, ShapeError
-from trnlab.emulator.numerics.microscaling import ScaleRule
+from trnlab.emulator.numerics.microscaling_host import dequantize_mx_host, quantize_mx_host
 from trnlab.emulator.numerics.microscaling_layout import (
     SCALE_OFFSETS,
     deinterleave,
-    dequantize_mx_host,
     gather_scales,
     interleave,
-    quantize_mx_host,
     scale_partitions,
     scatter_scales,
 )
+from trnlab.emulator.numerics.microscaling_policies import ScaleRule
 
 PACKED = [dtypes.float8_e4m3fn_x4, dtypes.float8_e5m2_x4, dtypes.float4_e2m1fn_x4]
 

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from trnlab.emulator import dtypes
 from trnlab.emulator.dtypes import DType
 from trnlab.emulator.errors import DtypeError, ShapeError
-from trnlab.emulator.numerics.casts import matmul_f32, seal
+from trnlab.emulator.numerics.arithmetic import matmul_f32
 from trnlab.emulator.numerics.microscaling_matmul import SAFE_SPREAD, matmul_mx_f32
+from trnlab.emulator.numerics.sealing import seal
 
 ELEMENTS = [dtypes.float8_e4m3fn, dtypes.float8_e5m2, dtypes.float4_e2m1fn]
 UNIT_ROUNDOFF = 2.0**-24

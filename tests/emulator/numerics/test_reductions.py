@@ -13,8 +13,8 @@ from hypothesis import given, settings, strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from trnlab.emulator.numerics.casts import seal
 from trnlab.emulator.numerics.elementwise import ALU_OPS, REDUCTIONS
+from trnlab.emulator.numerics.sealing import seal
 
 
 @pytest.fixture(autouse=True)

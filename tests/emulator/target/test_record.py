@@ -41,7 +41,7 @@ KIB, MIB, GIB = 2**10, 2**20, 2**30
 IDS = [str(target) for target in TARGETS]
 every_target = pytest.mark.parametrize("target", TARGETS, ids=IDS)
 
-NOT_NUMERIC = {"name", "generation", "variant", "features", "provenance"}
+NOT_NUMERIC = {"name", "generation", "variant", "features", "numerics", "provenance"}
 NUMERIC_FIELDS = [item.name for item in dataclasses.fields(Target) if item.name not in NOT_NUMERIC]
 
 

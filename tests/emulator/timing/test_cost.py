@@ -334,3 +334,67 @@ def test_work_adds_up(first: Work, second: Work, times: int) -> None:
     assert total.hbm_read_bytes == first.hbm_read_bytes + times * second.hbm_read_bytes
     assert total.flops == first.flops + times * second.flops
     assert first + second == second + first
+
+
+# -- bands, exposed loads, performance modes --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("opcode", "target", "operands", "band"),
+    [
+        (
+            "tensor_reduce",
+            "trn2",
+            {"data": view((128, 512)), "dst": out((128, 1))},
+            (1.0, 1.0),
+        ),  # printed for v2 and v3
+        ("tensor_reduce", "trn3", {"data": view((128, 512)), "dst": out((128, 1))}, (0.8, 1.25)),  # kept from v3
+        ("quantize_mx", "trn3", {"src": view((128, 512), "bfloat16")}, (1.0, 1.0)),  # the Trainium3 guide
+        ("tensor_scalar_cumulative", "trn2", {"dst": out((128, 512))}, (0.5, 2.0)),  # nobody published it
+    ],
+)
+def test_assumed_prices_have_a_band(opcode: str, target: str, operands: Any, band: tuple[float, float]) -> None:
+    attributes = {"op0": "add", "op1": None, "op": "add"}
+    cost = price(opcode, Engine.VECTOR, target, attributes, **operands)
+    assert cost.band == band
+    assert cost.assumed == (band != (1.0, 1.0))
+    low, high = (cost.scaled(factor) for factor in band)
+    assert (low.seconds, high.seconds) == pytest.approx((band[0] * cost.seconds, band[1] * cost.seconds))
+
+
+def test_an_engine_beyond_the_source_has_the_wide_band_and_a_transfer_scales_its_descriptors() -> None:
+    tile = view((128, 512))
+    assert price("tensor_copy", Engine.GPSIMD, src=tile, dst=out((128, 512))).band == (0.5, 2.0)
+    cast = price("dma_copy", Engine.DMA, src=view((128, 512), region=HBM), dst=out((128, 512), "bfloat16"))
+    assert cast.band == (0.5, 2.0)
+    assert cast.transfer is not None
+    scaled = cast.scaled(2.0).transfer
+    assert scaled is not None
+    assert scaled.descriptor_seconds == 2 * cast.transfer.descriptor_seconds
+
+
+def test_an_exposed_weight_load_is_a_quarter_of_the_stationary_columns() -> None:
+    # AWS architecture guide: loading is up to four times faster than multiplying rows of the same number.
+    assert matmul(TRN2).load_seconds == pytest.approx(128 / 4 / 2.4e9)
+    assert matmul(TRN2, "float32").load_seconds == pytest.approx(4 * 128 / 4 / 2.4e9)
+    # A short moving operand: 64 cycles between multiplications, more than the 32 of the load (performance guide).
+    assert matmul(TRN2, rows=1).cycles == 64
+
+
+@pytest.mark.parametrize(
+    ("dtype", "regions", "fast"),
+    [("bfloat16", (SBUF, SBUF), True), ("float32", (SBUF, SBUF), False), ("bfloat16", (PSUM, SBUF), True)],
+)
+def test_performance_modes_of_a_copy(dtype: str, regions: Any, fast: bool) -> None:
+    source, destination = view((128, 512), dtype, regions[0]), out((128, 512), dtype, regions[1])
+    assert price("tensor_copy", Engine.VECTOR, TRN2, src=source, dst=destination).fast == fast
+    assert not price("tensor_copy", Engine.VECTOR, TRN1, src=source, dst=destination).fast
+    assert not price("tensor_copy", Engine.SCALAR, TRN2, src=source, dst=destination).fast
+
+
+@pytest.mark.parametrize(("dtype", "fast"), [("bfloat16", True), ("float32", False)])
+def test_performance_mode_of_tensor_tensor(dtype: str, fast: bool) -> None:
+    operands = {"data1": view((128, 512), dtype), "data2": view((128, 512), dtype), "dst": out((128, 512), dtype)}
+    assert price("tensor_tensor", Engine.VECTOR, TRN2, {"op": "add"}, **operands).fast == fast
+    in_psum = operands | {"data2": view((128, 512), dtype, PSUM)}
+    assert not price("tensor_tensor", Engine.VECTOR, TRN2, {"op": "add"}, **in_psum).fast

@@ -31,10 +31,15 @@ _OTHERS: dict[str, tuple[Any, ...]] = {
     "num_elem_per_idx": (3, 31, 33, 64),
     "reverse0": (True,),
     "scale_rule": ("ocp", ""),
+    "block_policy": ("device", ""),
 }
 """Values beside those that attributes without a name of their own take."""
 
-_NO_ARGUMENT = {("activation_reduce", "reduce_cmd"), ("quantize_mx", "scale_rule")}
+_NO_ARGUMENT = {
+    ("activation_reduce", "reduce_cmd"),
+    ("quantize_mx", "scale_rule"),
+    ("quantize_mx", "block_policy"),
+}
 """Attributes that no published argument sets: judged as data."""
 
 

@@ -1,0 +1,108 @@
+"""The best partitioning for a serving point, and Pareto fronts of throughput against interactivity."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from trnlab.models.chips import Chip
+from trnlab.models.parallel.memory import require_fit
+from trnlab.models.parallel.partitioning import Partitioning
+from trnlab.models.projection.decode import Runtime
+from trnlab.models.projection.machine import Machine
+from trnlab.models.projection.method import LayerName
+from trnlab.models.projection.serving_point import ServingPoint
+from trnlab.models.sweep.axes import Axes
+from trnlab.models.sweep.run import sweep
+from trnlab.models.sweep.table import SweepTable, pareto
+from trnlab.models.workloads.formats import Precision
+from trnlab.models.workloads.model import LanguageModel
+
+KINDS: tuple[str, ...] = ("tp", "ep", "pp", "dp", "cp")
+
+
+def partitioning_table(
+    model: LanguageModel,
+    chip: Chip,
+    chips: int,
+    point: ServingPoint,
+    precision: Precision,
+    *,
+    layer: LayerName = "calibrated",
+    parallelism: Sequence[str] = KINDS,
+    runtime: Runtime | None = None,
+) -> SweepTable:
+    """The serving point under every possible partitioning over exactly `chips` chips.
+
+    Raises:
+        ModelError: no partitioning is possible, or the chip lacks a matmul rate that the precision needs.
+    """
+    Machine.of(chip).require(precision)
+    axes = Axes(
+        models=(model,),
+        chips=(chip,),
+        precisions=(precision,),
+        batches=(point.batch,),
+        prompts=(point.prompt,),
+        answer=point.answer,
+        chip_counts=(chips,),
+        parallelism=parallelism,
+        layer=layer,
+        runtime=runtime or Runtime(),
+    )
+    return sweep(axes)
+
+
+def split_of(table: SweepTable, index: int) -> Partitioning:
+    """The partitioning of one point."""
+    return Partitioning(*(int(table.columns[name][index]) for name in Partitioning._fields))
+
+
+def best_partitioning(
+    model: LanguageModel,
+    chip: Chip,
+    chips: int,
+    point: ServingPoint,
+    precision: Precision,
+    *,
+    most_tpot: float | None = None,
+    layer: LayerName = "calibrated",
+    runtime: Runtime | None = None,
+) -> Partitioning:
+    """The fitting partitioning with the most tokens per second, its TPOT at most `most_tpot` seconds.
+
+    Raises:
+        ModelError: none is possible; none fits, by how much and on how many chips one would; none meets the goal.
+    """
+    table = partitioning_table(model, chip, chips, point, precision, layer=layer, runtime=runtime)
+    if not table.columns["fits"].any():
+        held = table.columns["weight_bytes"] + table.columns["kv_bytes"]
+        machine, options = Machine.of(chip), runtime or Runtime()
+        require_fit(
+            model,
+            precision,
+            split_of(table, int(np.argmin(held))),
+            machine.hbm_bytes,
+            point.batch,
+            point.prompt + point.answer,
+            machine.fabric,
+            window_aware=options.window_aware,
+            split_kv=options.split_kv,
+            ranks=machine.ranks,
+        )
+    row = table.best("tokens_per_second", most_tpot=most_tpot)
+    return Partitioning(*(row[name] for name in Partitioning._fields))
+
+
+def frontier(table: SweepTable) -> SweepTable:
+    """The fitting points that no other beats in tokens per second and chip and in tokens per second and user.
+
+    Ordered by interactivity, slowest first.
+    """
+    usable = table.fitting()
+    throughput = usable.columns["tokens_per_second_per_chip"]
+    interactivity = usable.columns["tokens_per_second_per_user"]
+    best = usable.where(pareto(throughput, interactivity))
+    order = np.argsort(best.columns["tokens_per_second_per_user"], kind="stable")
+    return SweepTable(columns={name: values[order] for name, values in best.columns.items()}, names=best.names)

@@ -1,0 +1,1 @@
+"""The timeline beside published measurements: rebuilt kernels, signed errors, means, and what was fitted."""

@@ -1,0 +1,1 @@
+"""Language models as shapes: configurations, parameters, formats, and the work of a step."""

@@ -1,0 +1,102 @@
+"""DMA in whole timelines: the published throughput curve, HBM's share, queues and engines."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import trnlab.emulator.nki.isa as nisa
+import trnlab.emulator.nki.language as nl
+from tests.emulator.timing.test_timeline import array, traced
+from trnlab.emulator.target import DMA_EFFICIENCY_CURVE, get_target
+from trnlab.emulator.timing.timeline import schedule
+
+
+@pytest.mark.parametrize(("nbytes", "fraction"), DMA_EFFICIENCY_CURVE)
+@pytest.mark.parametrize("target", ["trn1", "trn2", "trn3"])
+def test_one_queue_of_loads_reaches_the_published_share_of_the_plateau(
+    target: str, nbytes: int, fraction: float
+) -> None:
+    count = 40
+
+    def loads(x: Any) -> Any:
+        for number in range(count):
+            tile = nl.ndarray((128, nbytes // 4), dtype=nl.float32)
+            nisa.dma_copy(tile, x[number * 128 : (number + 1) * 128])
+        return x
+
+    timeline = schedule(traced(loads, array((128 * count, nbytes // 4)), target=target), target)
+    facts = get_target(target)
+    seconds = (timeline.end_ps[-1] - timeline.end_ps[0]) * 1e-12 / (count - 1)
+    reached = 128 * nbytes / seconds / facts.dma_bytes_per_second_per_core
+    # On Trainium2 this core's share of HBM (362.5 GB/s) is a little below its DMA engines' 368 GB/s.
+    cap = facts.hbm_bytes_per_second_per_core / facts.dma_bytes_per_second_per_core
+    # What HBM delays, it delays from the first transfer on: at most one transfer's part of the 39 counted is off.
+    tolerance = abs(1 - cap) / (count - 1) if fraction > cap else 1e-6
+    assert reached == pytest.approx(min(fraction, cap), rel=max(tolerance, 1e-5))
+
+
+def test_all_queues_together_stay_below_the_share_of_hbm() -> None:
+    def loads(x: Any) -> Any:
+        for number in range(0, 64, 2):
+            nisa.dma_copy(nl.ndarray((128, 8192), dtype=nl.float32), x[number % 4])
+            nisa.dma_copy(nl.ndarray((128, 8192), dtype=nl.float32), x[number % 4 + 1])
+        return x
+
+    timeline = schedule(traced(loads, array((5, 128, 8192))), "trn2")
+    transferred = 64 * 128 * 8192 * 4
+    assert timeline.hbm_bytes == transferred
+    assert timeline.total_seconds >= transferred / 362.5e9
+    assert timeline.bounding_resource == "hbm"
+    assert timeline.critical_path[-1].wait == "hbm"
+
+
+def test_a_core_alone_on_its_stack_has_all_of_its_bandwidth() -> None:
+    def loads(x: Any) -> Any:
+        for number in range(16):
+            nisa.dma_copy(nl.ndarray((128, 8192), dtype=nl.float32), x[number % 5])
+        return x
+
+    program = traced(loads, array((5, 128, 8192)))
+    shared, alone = (schedule(program, "trn2", idle_neighbours=idle) for idle in (False, True))
+    transferred = 16 * 128 * 8192 * 4
+    # Two cores to a stack of 2.9 TB/s / 4: 362.5 GB/s each, or 725 GB/s, more than the core's DMA engines move.
+    assert shared.busy_seconds["hbm"] == pytest.approx(transferred / 362.5e9)
+    assert alone.busy_seconds["hbm"] == pytest.approx(transferred / 725e9)
+    assert (shared.bounding_resource, alone.bounding_resource) == ("hbm", "dma")
+    assert alone.total_seconds < shared.total_seconds
+
+
+def test_a_queue_per_site_overlaps_what_one_queue_cannot() -> None:
+    def one_line(x: Any, y: Any) -> Any:
+        for number in range(20):
+            for source in (x, x):
+                nisa.dma_copy(nl.ndarray((128, 64), dtype=nl.float32), source[number])
+        return x
+
+    def two_tensors(x: Any, y: Any) -> Any:
+        for number in range(20):
+            for source in (x, y):
+                nisa.dma_copy(nl.ndarray((128, 64), dtype=nl.float32), source[number])
+        return x
+
+    arrays = (array((20, 128, 64)), array((20, 128, 64)))
+    one, two = (schedule(traced(kernel, *arrays), "trn2").total_seconds for kernel in (one_line, two_tensors))
+    interval = 128 * 256 / (368e9 * 0.103)
+    # Both queues start together, so one of them waits for the DMA engines: 8 descriptors of at least 35 ns.
+    assert one - two == pytest.approx((39 - 19) * interval - 8 * 35e-9, rel=1e-5)
+
+
+def test_loads_of_few_partitions_take_turns_on_the_dma_engines_and_on_their_queue() -> None:
+    def loads(x: Any) -> Any:
+        for number in range(5):
+            nisa.dma_copy(nl.ndarray((1, 2048), dtype=nl.float32), x[number])
+        return x
+
+    timeline = schedule(traced(loads, array((5, 1, 2048))), "trn2")
+    # One partition is one DMA engine; buffers start at partitions 0, 32, 64, 96 in turn, eight to an engine.
+    assert timeline.dma_spans.engine.tolist() == [0, 4, 8, 12, 0]
+    # Rows of 8 KiB, but the queue counts 128 rows of at most 1 KiB: 844 ns at 42.2 % of 368 GB/s.
+    starts = timeline.start_ps.tolist()
+    assert (starts[1] - starts[0]) * 1e-12 == pytest.approx(128 * 1024 / (368e9 * 0.422), rel=1e-5)
