@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 SOURCES := $(shell find emulator kernels models -name '*.py' | sort | cksum | cut -d' ' -f1)
 READY := $(VENV)/.ready-$(SOURCES)
 
-.PHONY: setup demo test test-all lint types bench notebooks notebooks-write ci clean
+.PHONY: setup demo test test-all lint types bench conformance notebooks notebooks-write ci clean
 
 setup: $(READY)
 
@@ -22,7 +22,7 @@ demo: setup
 	$(BIN)/trnlab demo
 
 test: setup
-	$(BIN)/python -m pytest -n auto -m "not slow"
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow"
 
 test-all: setup
 	$(BIN)/python -m pytest -n auto
@@ -38,6 +38,10 @@ types: setup
 # part where it is installed: $(BIN)/pip install -e '.[bench]'.
 bench: setup
 	$(BIN)/python -m tests.bench $(OPTIONS)
+
+# OPTIONS="--nki-library DIR --nki-samples DIR --neuron-sdk DIR": AWS's public kernels, from checkouts of yours.
+conformance: setup
+	$(BIN)/python -m tests.conformance $(OPTIONS)
 
 notebooks: setup
 	$(BIN)/python tests/execute_notebooks.py

@@ -23,12 +23,12 @@ from trnlab.emulator.errors import ArgumentError, BufferError, TensorLifetimeErr
 from trnlab.emulator.fingerprint import Uncacheable, fingerprint
 from trnlab.emulator.kernel_cache import KernelCache
 from trnlab.emulator.memory import HBM_REGIONS, MemoryRegion
-from trnlab.emulator.numerics.microscaling_policies import MxChoice
+from trnlab.emulator.numerics.microscaling_policies import DEFAULT_MX, MxChoice
 from trnlab.emulator.program import Program
 from trnlab.emulator.source import fail
 from trnlab.emulator.target import NumericsPolicy, Target
 from trnlab.emulator.tensor import NkiTensor
-from trnlab.emulator.trace import DEFAULT_MX, Executor, Trace
+from trnlab.emulator.trace import Executor, Trace
 
 Mode = Literal["reference", "compiled"]
 

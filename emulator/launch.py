@@ -24,13 +24,13 @@ from trnlab.emulator.backends.reference import Print
 from trnlab.emulator.calls import Call, Mode
 from trnlab.emulator.check.capacity import Occupancy
 from trnlab.emulator.errors import ArgumentError, NotYetSupportedError, UsageError
-from trnlab.emulator.numerics.microscaling_policies import BLOCK_POLICIES, MxChoice, ScaleRule
+from trnlab.emulator.numerics.microscaling_policies import BLOCK_POLICIES, DEFAULT_MX, MxChoice, ScaleRule
 from trnlab.emulator.ordering import Schedule, scheduled
 from trnlab.emulator.program import Program
 from trnlab.emulator.source import fail
 from trnlab.emulator.target import NumericsPolicy, Target, TargetError, get_target
 from trnlab.emulator.target.policies import checked_policy
-from trnlab.emulator.trace import DEFAULT_MX, active
+from trnlab.emulator.trace import active
 from trnlab.emulator.usage import nearest
 
 if TYPE_CHECKING:

@@ -34,7 +34,7 @@ from trnlab.emulator.memory import (
     to_bytes,
     uninitialised_bytes,
 )
-from trnlab.emulator.numerics.microscaling_policies import MxChoice
+from trnlab.emulator.numerics.microscaling_policies import DEFAULT_MX, MxChoice
 from trnlab.emulator.ordering import NkiInstruction as NkiInstruction  # noqa: PLC0414 - belongs to Trace
 from trnlab.emulator.program import Loop, Program, Signature
 from trnlab.emulator.psum import origin_of, record_of
@@ -52,8 +52,6 @@ from trnlab.emulator.signing import (
 from trnlab.emulator.source import caller, caller_frame, fail
 from trnlab.emulator.target import Engine, Target
 from trnlab.emulator.tensor import NkiTensor, VirtualRegister
-
-DEFAULT_MX = MxChoice()
 
 _current: ContextVar[Trace | None] = ContextVar("trnlab_trace", default=None)
 

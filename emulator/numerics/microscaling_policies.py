@@ -140,6 +140,9 @@ class MxChoice(NamedTuple):
     policy: str = "hardware"
 
 
+DEFAULT_MX: Final = MxChoice()
+
+
 def _wrapped(wanted: Array) -> Array:
     return ((wanted + SCALE_BIAS) & 0xFF) - SCALE_BIAS
 

@@ -63,6 +63,7 @@ def test_a_fresh_launch_keeps_defaults_options_and_closures() -> None:
     assert copy.options == kernel.options
 
 
+@pytest.mark.slow
 def test_cold_launches_compile_every_time_and_the_last_is_warm() -> None:
     with compilations() as found:
         item, times = cold_launches(softmax_launch(), 2)

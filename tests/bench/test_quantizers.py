@@ -14,6 +14,7 @@ from tests.bench.rows import Comparison, SkippedError
 from trnlab.emulator.dtypes import DType
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("peer", PEERS)
 @pytest.mark.parametrize("name", FORMATS)
 def test_every_peer_is_measured(name: str, peer: str) -> None:

@@ -214,6 +214,7 @@ def test_matmul_dtypes_and_transposes(dtype: Any) -> None:
     same_bits(transposed, normal(0, 128, 64, dtype=dtype), normal(1, 128, 96, dtype=dtype))
 
 
+@pytest.mark.slow
 def test_mx_quantisation_and_matmul() -> None:
     @nki.jit
     def mx(a, b):

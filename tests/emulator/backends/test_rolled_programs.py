@@ -244,6 +244,7 @@ def test_transposes_between_matmuls() -> None:
     np.testing.assert_allclose(out, a.reshape(4, 16, 16).astype(np.float64) @ b, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_mx_tiles() -> None:
     @nki.jit
     def mx(a, b):

@@ -90,6 +90,7 @@ def mixed(x, count, seed):
 X = normal(0, 3, ROWS, COLUMNS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1])
 def test_irregular_instructions(stepped: list[Steps], seed: int) -> None:
     same_bits(mixed, X, count=60, seed=seed)

@@ -168,6 +168,7 @@ def test_what_is_not_copied_need_not_have_been_written():
     assert (launch.run(kernel, truth, target="trn2").outputs == np.float32(1.5)).all()
 
 
+@pytest.mark.slow
 def test_the_copy_has_one_meaning():
     old, new, truth = random(ml_dtypes.bfloat16), random(ml_dtypes.bfloat16), random(np.uint16) % 2
 

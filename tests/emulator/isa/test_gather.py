@@ -141,6 +141,7 @@ def test_n_gather_moves_packed_elements():
 # ------------------------------------------------------------------------------------------------- transformations
 
 
+@pytest.mark.slow
 def test_bodies_give_the_same_bits_under_every_transformation():
     rng = np.random.default_rng(0)
     facts = {"src_buffer": dtypes.bfloat16, "data": dtypes.bfloat16}

@@ -128,6 +128,7 @@ def test_views_may_start_in_any_quadrant():
     assert instructions(ran, "tensor_partition_reduce")[0].engine is Engine.GPSIMD
 
 
+@pytest.mark.slow
 def test_the_fold_has_one_meaning():
     values, bits = random(np.float32, (96, 13)), random(np.int16, (96, 13))
 

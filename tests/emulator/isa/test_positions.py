@@ -183,6 +183,7 @@ def test_sequence_bounds_of_sorted_ids_as_in_the_reference():
 # ------------------------------------------------------------------------------------------------- transformations
 
 
+@pytest.mark.slow
 def test_bodies_give_the_same_bits_under_every_transformation():
     rng = np.random.default_rng(0)
     flags = (rng.random((2, 32, 9)) < 0.5).astype(np.float32)

@@ -234,6 +234,7 @@ def cast(values, dtype):
     return values.astype(dtype)
 
 
+@pytest.mark.slow
 @settings(max_examples=5, deadline=None)
 @given(
     dtype=st.sampled_from(

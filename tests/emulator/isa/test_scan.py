@@ -73,6 +73,7 @@ def test_the_scan_is_the_plain_loop(op0, op1, reverse0, reverse1, shape, dtypes_
     same(found, scanned(data0, data1, initial, op0, op1, reverse0, reverse1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("op0", "op1"), [("multiply", "add"), ("power", "subtract")])
 def test_the_scan_has_one_meaning(op0, op1):
     data0, data1 = np.abs(random(np.float32, scale=0.5)), random(ml_dtypes.bfloat16)
@@ -300,6 +301,7 @@ def test_the_cumulation_is_the_plain_loop(op0, op1, command, is_vector, shape, d
     same(found, accumulated(data, imm0, imm1 if command == "load_reduce" else IDENTITIES[op1], op0, op1))
 
 
+@pytest.mark.slow
 def test_the_cumulation_has_one_meaning():
     data, scale = random(ml_dtypes.bfloat16), random(np.float32, (P, 1))
 

@@ -270,6 +270,7 @@ def test_match_replace8_with_another_constant_is_the_same_signature():
 # ------------------------------------------------------------------------------------- modes and transformations
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [np.float32, ml_dtypes.bfloat16, np.int32])
 def test_compiled_equals_reference_on_random_bits(dtype):
     data = random_bits((128, 64), dtype, seed=1)

@@ -42,6 +42,7 @@ def close(found, exact, values, roundings=40):
 # ------------------------------------------------------------------------------------------------------- bn_stats
 
 
+@pytest.mark.slow
 @settings(max_examples=14)
 @given(
     rows=st.integers(1, 128),
@@ -268,6 +269,7 @@ def test_mean_and_variance_of_long_rows(length, dtype):
         assert {item.engine for item in instructions(ran, opcode)} == {Engine.VECTOR}
 
 
+@pytest.mark.slow
 def test_statistics_have_one_meaning():
     values = random(np.float32, (P, 33))
 

@@ -146,6 +146,7 @@ def test_stream_shuffle_needs_only_the_partitions_it_reads():
     assert finding.found.startswith("4 of")  # partition 3
 
 
+@pytest.mark.slow
 def test_the_body_gives_the_same_bits_under_every_transformation():
     rng = np.random.default_rng(0)
     source = np.stack([random_bits((32, 20), ml_dtypes.bfloat16, seed) for seed in range(2)])

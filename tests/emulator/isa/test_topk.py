@@ -107,6 +107,7 @@ def test_topk_keeps_the_bits_of_what_it_selects():
     assert places[:3, 0].tolist() == [2, 1, 0]
 
 
+@pytest.mark.slow
 def test_the_body_gives_the_same_bits_under_every_transformation():
     rng = np.random.default_rng(0)
     tiles = rng.standard_normal((2, 32, 4)).astype(np.float32).astype(BF16)
