@@ -24,6 +24,7 @@ from trnlab.models.instruction_tables import print_page, print_table
 from trnlab.models.profile.cli import profile
 from trnlab.models.projection.commands import llm
 from trnlab.models.quantize_command import quantize
+from trnlab.models.report.command import report
 from trnlab.models.roofline_command import roofline
 from trnlab.models.sweep.commands import run_sweep
 from trnlab.models.tune_command import tune_kernel
@@ -113,6 +114,7 @@ app.add_typer(validate, name="validate")
 app.command()(llm)
 app.command("sweep")(run_sweep)
 app.command("tune")(tune_kernel)
+app.command()(report)
 
 
 def main() -> None:

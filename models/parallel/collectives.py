@@ -10,8 +10,9 @@ N chips, n bytes of the whole tensor, W bytes per second of one chip in one dire
                  a + (N - 1) / N n / W on a switch
 
 "auto" follows Neuron's published rule on a torus (mesh below 1 MB, recursive halving-doubling to 56 MB, kangaring
-above: AWS Neuron collective communication deep dive) and takes the quicker of one and two steps on a switch. Groups of
-several domains reduce inside each, then in a ring between them over each chip's share, then inside again.
+above: AWS Neuron collective communication deep dive) and takes the quicker of one and two steps on a switch. "least
+volume" is "auto" without the one step, for those who count bytes and not steps. Groups of several domains reduce
+inside each, then in a ring between them over each chip's share, then inside again.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ from trnlab.models.arrays import Array, Values, array
 from trnlab.models.parallel.fabric import Fabric, Groups
 from trnlab.models.quantity import ModelError
 
-Algorithm = Literal["auto", "ring", "recursive halving-doubling", "mesh", "kangaring", "switch", "one step"]
+Algorithm = Literal[
+    "auto", "least volume", "ring", "recursive halving-doubling", "mesh", "kangaring", "switch", "one step"
+]
 ALGORITHMS: Final[tuple[Algorithm, ...]] = get_args(Algorithm)
 MESH_BYTES: Final = 1e6
 KANGARING_BYTES: Final = 56e6
@@ -72,9 +75,9 @@ def _choose(where: npt.NDArray[np.bool_], yes: CollectiveTime, no: CollectiveTim
     return CollectiveTime(np.where(where, yes.latency, no.latency), np.where(where, yes.transfer, no.transfer))
 
 
-def _auto(groups: Groups, size: Array) -> CollectiveTime:
+def _auto(groups: Groups, size: Array, *, one_step: bool) -> CollectiveTime:
     two, one = _by("switch", groups, size), _by("one step", groups, size)
-    switched = _choose(one.total < two.total, one, two)
+    switched = _choose((one.total < two.total) & one_step, one, two)
     middle = _by("recursive halving-doubling", groups, size)
     torus = _choose(size > KANGARING_BYTES, _by("kangaring", groups, size), middle)
     torus = _choose(size < MESH_BYTES, _by("mesh", groups, size), torus)
@@ -97,7 +100,8 @@ def all_reduce(fabric: Fabric, size: Values, chips: Values, algorithm: Algorithm
     sizes, size = np.asarray(chips), array(size)
     groups = Groups.of(fabric, sizes)
     _check_algorithm(algorithm, groups)
-    inside = _auto(groups, size) if algorithm == "auto" else _by(algorithm, groups, size)
+    chosen = algorithm in ("auto", "least volume")
+    inside = _auto(groups, size, one_step=algorithm == "auto") if chosen else _by(algorithm, groups, size)
     between = 2 * (groups.outer - 1) * groups.outer_latency
     share = 2 * (groups.outer - 1) / groups.outer * (size / groups.inner) / groups.outer_bandwidth
     return CollectiveTime(inside.latency + between, inside.transfer + share)

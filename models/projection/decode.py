@@ -234,8 +234,8 @@ def decode_step(
     ]
     dense, experts, attention = (Bounds(b.compute * pace, b.memory * pace, b.flops, b.bytes) for b in stretched)
     collectives = (
-        layer_collectives(model, precision, machine, sequences, splits),
-        decode_context_collectives(model, machine, sequences, splits),
+        layer_collectives(model, precision, machine, method, sequences, splits),
+        decode_context_collectives(model, machine, method, sequences, splits),
     )
     return StepTime(
         dense=dense,

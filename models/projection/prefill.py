@@ -67,7 +67,7 @@ def prefill_pass(
     ]
     dense, experts, attention = (Bounds(b.compute * pace, b.memory * pace, b.flops, b.bytes) for b in stretched)
     collectives = (
-        layer_collectives(model, precision, machine, every / splits.cp / passes, splits, passes),
+        layer_collectives(model, precision, machine, method, every / splits.cp / passes, splits, passes),
         prefill_context_collectives(model, precision, machine, every, splits, passes),
     )
     return StepTime(

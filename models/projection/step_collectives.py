@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from trnlab.models.arrays import Array, Values, array
-from trnlab.models.parallel.collectives import CollectiveTime, all_reduce, all_to_all, point_to_point
+from trnlab.models.parallel.collectives import Algorithm, CollectiveTime, all_reduce, all_to_all, point_to_point
 from trnlab.models.parallel.partitioning import Splits
 from trnlab.models.projection.machine import Machine
 from trnlab.models.projection.method import Method
@@ -15,8 +15,19 @@ from trnlab.models.workloads.model import GroupedAttention, LanguageModel
 NOTHING = CollectiveTime(np.zeros(()), np.zeros(()))
 
 
+def _algorithm(method: Method) -> Algorithm:
+    """The quickest by what the layer counts: without latency, fewer steps are no reason to send more bytes."""
+    return "auto" if method.latency else "least volume"
+
+
 def layer_collectives(
-    model: LanguageModel, precision: Precision, machine: Machine, tokens: Array, splits: Splits, passes: Values = 1.0
+    model: LanguageModel,
+    precision: Precision,
+    machine: Machine,
+    method: Method,
+    tokens: Array,
+    splits: Splits,
+    passes: Values = 1.0,
 ) -> CollectiveTime:
     """Two all-reduces a layer over tp of `tokens` tokens' activations, `passes` times, and a hop per further stage.
 
@@ -25,7 +36,7 @@ def layer_collectives(
     activations = tokens * model.width * precision.wire_bytes
     across = splits.ep > splits.tp
     reductions = 2 * model.layers - np.where(across, model.routed_layers, 0)
-    found = all_reduce(machine.fabric, activations, splits.tp) * (reductions * passes)
+    found = all_reduce(machine.fabric, activations, splits.tp, _algorithm(method)) * (reductions * passes)
     if model.experts is not None and np.any(across):
         sent = activations * model.experts.active / splits.tp
         exchange = all_to_all(machine.fabric, sent, np.where(across, splits.ep, 1))
@@ -36,7 +47,7 @@ def layer_collectives(
 
 
 def decode_context_collectives(
-    model: LanguageModel, machine: Machine, sequences: Array, splits: Splits
+    model: LanguageModel, machine: Machine, method: Method, sequences: Array, splits: Splits
 ) -> CollectiveTime:
     """Each layer's partial attention outputs, in FP32 with a maximum and a sum per head, added up over cp."""
     if not np.any(splits.cp > 1):
@@ -44,7 +55,7 @@ def decode_context_collectives(
     attention = model.attention
     size = attention.head_dim if isinstance(attention, GroupedAttention) else attention.kv_rank
     partial = sequences * attention.heads * (size + 2) * 4 / splits.tp
-    return all_reduce(machine.fabric, partial, splits.cp) * model.layers
+    return all_reduce(machine.fabric, partial, splits.cp, _algorithm(method)) * model.layers
 
 
 def prefill_context_collectives(

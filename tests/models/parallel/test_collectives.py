@@ -148,6 +148,16 @@ def test_one_chip_says_nothing(algorithm: str, kind: Kind) -> None:
     assert float(point_to_point(fabric(kind, (8,)), 1e6, 1).total) == 0
 
 
+@given(size=st.floats(1, 1e9), chips=st.integers(2, 16))
+def test_least_volume_moves_no_more_bytes_than_any_algorithm(size: float, chips: int) -> None:
+    """2 (N - 1) / N n bytes a chip is the lower bound of an all-reduce; the one step on a switch moves (N - 1) n."""
+    switched = fabric("switch", (16,))
+    found = all_reduce(switched, size, chips, "least volume")
+    assert found.transfer <= all_reduce(switched, size, chips, "auto").transfer
+    assert found.transfer == pytest.approx(2 * (chips - 1) / chips * size / switched.group(chips).bandwidth)
+    assert found == all_reduce(switched, size, chips, "switch")
+
+
 @given(size=st.floats(1, 1e9), more=st.floats(1, 1e9))
 def test_more_bytes_never_take_less_within_an_algorithm(size: float, more: float) -> None:
     for kind, names in (("torus", ("ring", "mesh", "kangaring")), ("switch", ("auto", "switch", "one step"))):
