@@ -20,9 +20,9 @@ from trnlab.models.claims.consequences import ANSWER, BATCH, PROMPT, Consequence
 from trnlab.models.claims.picture import draw_maps
 from trnlab.models.claims.serving import gpt_oss_map
 from trnlab.models.claims.speedup_map import MEASURES, SpeedupMap
+from trnlab.models.files import write_whole
 from trnlab.models.projection.method import LAYERS
 from trnlab.models.quantity import ModelError, Quantity
-from trnlab.models.quantize_files import write_whole
 
 PICTURES = (".png", ".svg", ".pdf")
 

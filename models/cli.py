@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -19,6 +18,7 @@ from trnlab.models import demo as demo_
 from trnlab.models.chips_command import show_chips
 from trnlab.models.claims_command import claims
 from trnlab.models.demo_report import render
+from trnlab.models.files import write_text
 from trnlab.models.format_command import show_formats
 from trnlab.models.instruction_tables import print_page, print_table
 from trnlab.models.profile.cli import profile
@@ -43,17 +43,6 @@ COLUMNS = (SpinnerColumn(), BarColumn(bar_width=20), TimeElapsedColumn(), TextCo
 JsonFile = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write the table as data.")]
 
 
-def _write(path: Path, text: str) -> None:
-    """Write the file whole or not at all."""
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        temporary.write_text(text)
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise TrnlabError(f"cannot write {path}: {error.strerror}") from error
-
-
 @app.command()
 def demo(json_file: JsonFile = None) -> None:
     """Run an MX matmul and flash attention at gpt-oss shapes, and show accuracy and projected performance."""
@@ -65,7 +54,7 @@ def demo(json_file: JsonFile = None) -> None:
         report = demo_.run_demo(lambda message: progress.update(task, description=message, advance=1))
     render(report, console)
     if json_file is not None:
-        _write(json_file, report.to_json())
+        write_text(json_file, report.to_json())
         console.print(f"[dim]written: {json_file}[/dim]")
 
 

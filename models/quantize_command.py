@@ -11,7 +11,8 @@ from rich.console import Console
 
 from trnlab.emulator.errors import TrnlabError
 from trnlab.emulator.numerics.quantization import quantize_tensor
-from trnlab.models.quantize_files import read_tensor, write_parts, write_whole
+from trnlab.models.files import write_whole
+from trnlab.models.quantize_files import read_tensor, write_parts
 from trnlab.models.quantize_tables import draw_report, print_report
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -14,6 +13,7 @@ from trnlab.emulator import dtypes
 from trnlab.emulator.dtypes import DTYPES, as_dtype
 from trnlab.emulator.errors import TrnlabError
 from trnlab.emulator.numerics.quantization_report import QuantizationReport
+from trnlab.models.files import write_whole
 
 MAGIC = b"\x93NUMPY"
 _STORABLE = (dtypes.bfloat16, dtypes.float16, dtypes.float32)
@@ -73,18 +73,6 @@ def _retyped(path: Path, array: NDArray[Any], name: str | None) -> NDArray[Any]:
 
 def _refuse(path: Path, found: str, allowed: str) -> NoReturn:
     raise TensorFileError(path, found, allowed)
-
-
-def write_whole(path: Path, write: Callable[[Path], None]) -> None:
-    """Have `write` fill a temporary file beside `path`, then move it there; nothing is left when that fails."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        write(temporary)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise TrnlabError(f"cannot write {path}: {error.strerror}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_parts(path: Path, parts: Mapping[str, NDArray[Any]], report: QuantizationReport) -> None:

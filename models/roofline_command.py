@@ -13,11 +13,11 @@ from rich.console import Console
 from trnlab.emulator.errors import GenerationError, TrnlabError
 from trnlab.models.chips import Chip, chip_named
 from trnlab.models.chips_command import FigureOption, figures_of
+from trnlab.models.files import write_whole
 from trnlab.models.kernel_point import MEMORIES, KernelPoint, Memory
 from trnlab.models.plots import draw
 from trnlab.models.program_points import point_of_text
 from trnlab.models.quantity import ModelError
-from trnlab.models.quantize_files import write_whole
 from trnlab.models.roofline import Roofline
 from trnlab.models.roofline_tables import print_kernels, print_roofline, roofline_dict
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Any, Final
 from trnlab.emulator import TrnlabError, get_target, trace
 from trnlab.emulator.target import Target
 from trnlab.emulator.timing.timeline import Order, schedule
+from trnlab.models.files import write_whole
 from trnlab.models.profile.event_table import event_table
 from trnlab.models.profile.kernel_files import KernelFileError, load_kernel, parse_arguments
 from trnlab.models.profile.page import profile_page
@@ -129,13 +129,7 @@ def _write_one(profile: Profile, stem: Path, name: str) -> Path:
 
 
 def _write(path: Path, contents: bytes) -> Path:
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        temporary.write_bytes(contents)
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise TrnlabError(f"cannot write {path}: {error.strerror}") from error
+    write_whole(path, lambda temporary: temporary.write_bytes(contents))
     return path
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +14,7 @@ from rich.text import Text
 from trnlab.emulator.errors import TrnlabError
 from trnlab.models.chips import Chip, chip_named
 from trnlab.models.chips_command import FigureOption, figures_of
+from trnlab.models.files import write_text
 from trnlab.models.parallel.partitioning import Partitioning
 from trnlab.models.projection.decode import Runtime
 from trnlab.models.projection.outcome import Projection
@@ -143,21 +143,6 @@ def print_projection(found: Projection, chip: Chip, console: Console, *, chosen:
         notes.append("Trainium4 is a projection; its figures are announced multiples and assumptions")
     for note in notes:
         console.print(Text(f"note: {note}", style="dim"))
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write the file whole or not at all.
-
-    Raises:
-        TrnlabError: it cannot be written.
-    """
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        temporary.write_text(text)
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise TrnlabError(f"cannot write {path}: {error.strerror}") from error
 
 
 def check_ending(path: Path) -> None:

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from trnlab.emulator.errors import TrnlabError
-from trnlab.models.quantize_files import write_whole
+from trnlab.models.files import write_whole
 from trnlab.models.report.contents import STEPS, Contents, gather
 from trnlab.models.report.page import plotly_script, report_markdown, report_page
 from trnlab.models.report.pictures import ENDINGS, pictures, save

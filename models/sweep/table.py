@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import math
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -15,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trnlab.emulator.errors import TrnlabError
+from trnlab.models.files import write_whole
 from trnlab.models.quantity import ModelError
 from trnlab.models.sweep.block import Columns
 
@@ -137,7 +137,7 @@ class SweepTable:
             else arrow.array(self.columns[name])
             for name in self.order
         }
-        _whole(Path(path), lambda temporary: parquet.write_table(arrow.table(made), temporary))
+        write_whole(Path(path), lambda temporary: parquet.write_table(arrow.table(made), temporary))
 
     def to_csv(self, path: str | Path) -> None:
         """Write a CSV file with a header; whole or not at all. An empty field is "not known".
@@ -153,7 +153,7 @@ class SweepTable:
                 for block in self._text_blocks():
                     writer.writerows(zip(*block, strict=True))
 
-        _whole(Path(path), write)
+        write_whole(Path(path), write)
 
     def _text_blocks(self) -> Iterator[list[Sequence[Any]]]:
         for start in range(0, len(self), CSV_ROWS):
@@ -191,16 +191,6 @@ def _needed(name: str) -> Any:
     except ImportError as error:
         missing = name.split(".", maxsplit=1)[0]
         raise TrnlabError(f"this needs {missing}, which is not installed: pip install trnlab[tables]") from error
-
-
-def _whole(path: Path, write: Callable[[Path], None]) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        write(temporary)
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise TrnlabError(f"cannot write {path}: {error.strerror}") from error
 
 
 def pareto(values: npt.NDArray[np.float64], others: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:

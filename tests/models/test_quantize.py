@@ -17,7 +17,8 @@ from tests.models.test_cli import trnlab
 from trnlab.emulator.errors import TrnlabError
 from trnlab.emulator.numerics.quantization import quantize_tensor
 from trnlab.models import cli
-from trnlab.models.quantize_files import TensorFileError, read_tensor, write_whole
+from trnlab.models.files import write_whole
+from trnlab.models.quantize_files import TensorFileError, read_tensor
 from trnlab.models.quantize_tables import draw_report, print_report
 
 Array = np.ndarray[Any, Any]
