@@ -200,7 +200,8 @@ class Timeline:
     # -- work -------------------------------------------------------------------------------------------------------
 
     @cached_property
-    def _executions(self) -> list[int]:
+    def executions(self) -> list[int]:
+        """How many executed steps have each signature."""
         ids = self.program.signature_ids[self.steps]
         return [int(count) for count in np.bincount(ids, minlength=len(self.costs))]
 
@@ -208,7 +209,7 @@ class Timeline:
     def work(self) -> Work:
         """Everything that was executed, added up."""
         total = Work()
-        for cost, times in zip(self.costs, self._executions, strict=True):
+        for cost, times in zip(self.costs, self.executions, strict=True):
             total = total + times * cost.work
         return total
 

@@ -15,7 +15,7 @@ import numpy as np
 from trnlab.emulator.memory import HBM_REGIONS
 from trnlab.emulator.target import Engine, Fact
 from trnlab.emulator.timing.cost import Cost
-from trnlab.emulator.timing.insight.signatures import executions, source_lines
+from trnlab.emulator.timing.insight.signatures import source_lines
 from trnlab.emulator.timing.insight.transfers import SOURCE as DMA_SIZES, grade_of
 from trnlab.emulator.timing.insight.what_if import less_traffic, scaled_transfer, seconds_if
 
@@ -175,7 +175,7 @@ def _occupied(cost: Cost) -> float:
 
 
 def _by_price(rule: _Rule, timeline: Timeline) -> Advice | None:
-    counts = executions(timeline)
+    counts = timeline.executions
     hit = [bool(times) and rule.applies(cost, timeline) for cost, times in zip(timeline.costs, counts, strict=True)]
     if not any(hit):
         return None

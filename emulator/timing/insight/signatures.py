@@ -1,4 +1,4 @@
-"""Per signature of a timeline's program: how often it ran, and on which source lines of the kernel it stands."""
+"""Per signature of a timeline's program: the source lines of the kernel on which it stands."""
 
 from __future__ import annotations
 
@@ -8,13 +8,6 @@ import numpy as np
 
 if TYPE_CHECKING:
     from trnlab.emulator.timing.timeline import Timeline
-
-
-def executions(timeline: Timeline) -> list[int]:
-    """How many executed steps have each signature."""
-    ids = timeline.program.signature_ids[timeline.steps]
-    counts: list[int] = np.bincount(ids, minlength=len(timeline.costs)).tolist()
-    return counts
 
 
 def source_lines(timeline: Timeline) -> list[tuple[str, ...]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
-from trnlab.emulator.timing.insight.signatures import executions, source_lines
+from trnlab.emulator.timing.insight.signatures import source_lines
 
 if TYPE_CHECKING:
     from trnlab.emulator.timing.timeline import Timeline
@@ -50,7 +50,7 @@ def transfer_sizes(timeline: Timeline) -> tuple[SizeBin, ...]:
     """The histogram of descriptor sizes, smallest first; empty bins are left out."""
     counts: dict[int, list[int]] = {}
     lines: dict[int, dict[str, None]] = {}
-    counted = zip(timeline.costs, executions(timeline), source_lines(timeline), strict=True)
+    counted = zip(timeline.costs, timeline.executions, source_lines(timeline), strict=True)
     for cost, times, places in counted:
         if cost.transfer is None or not times:
             continue

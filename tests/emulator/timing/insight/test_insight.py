@@ -9,14 +9,15 @@ import pytest
 
 from tests.emulator.timing.insight import kernels
 from tests.emulator.timing.insight.kernels import FLOAT32, array, timed
+from trnlab.emulator import trace
 from trnlab.emulator.timing.insight.advice import advice
 from trnlab.emulator.timing.insight.hot_lines import hot_lines
 from trnlab.emulator.timing.insight.occupancy import memory_curves
-from trnlab.emulator.timing.insight.signatures import executions, source_lines
+from trnlab.emulator.timing.insight.signatures import source_lines
 from trnlab.emulator.timing.insight.speed_of_light import speed_of_light
 from trnlab.emulator.timing.insight.transfers import grade_of, transfer_sizes
 from trnlab.emulator.timing.insight.what_if import scaled_transfer, seconds_if
-from trnlab.emulator.timing.timeline import Timeline
+from trnlab.emulator.timing.timeline import Timeline, schedule
 from trnlab.kernels.attention import flash_attention
 from trnlab.kernels.matmul import matmul
 
@@ -74,12 +75,20 @@ def test_transfer_bins_hold_every_byte_that_the_dma_engines_move(timeline: Timel
 
 
 def test_executions_count_every_step_and_lines_name_this_repository(timeline: Timeline) -> None:
-    assert sum(executions(timeline)) == len(timeline)
+    assert sum(timeline.executions) == len(timeline)
     assert all(".py:" in line for lines in source_lines(timeline) for line in lines)
 
 
 def test_nothing_changed_takes_the_same_time(timeline: Timeline) -> None:
     assert seconds_if(timeline) == pytest.approx(timeline.total_seconds, abs=1e-15)
+
+
+def test_nothing_changed_takes_the_same_time_beside_idle_cores_and_in_program_order() -> None:
+    program = trace(kernels.reloaded, array((128, 8192)), target="trn2")
+    beside, alone = (schedule(program, "trn2", "program", idle_neighbours=idle) for idle in (False, True))
+    assert alone.total_seconds < beside.total_seconds  # the whole stack's bandwidth shows, so it must not get lost
+    for timeline in (beside, alone):
+        assert seconds_if(timeline) == pytest.approx(timeline.total_seconds, abs=1e-15)
 
 
 def test_slower_transfers_make_no_kernel_faster(timeline: Timeline) -> None:
