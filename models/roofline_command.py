@@ -97,6 +97,6 @@ def _print(lines: list[Roofline], points: list[list[KernelPoint]], missing: list
         if found:
             print_kernels(line, found, console)
         for reason in absent:
-            console.print(reason, highlight=False)
+            console.print(reason, highlight=False, soft_wrap=True)  # a line with a path stays whole
     for basis in dict.fromkeys(line.basis for line in lines):
         console.print(f"[dim]Basis: {basis}. Ridge points in FLOP per byte.[/dim]")
