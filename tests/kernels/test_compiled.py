@@ -12,6 +12,7 @@ import pytest
 
 from trnlab.emulator import dtypes, run
 from trnlab.kernels.attention import flash_attention
+from trnlab.kernels.attention_decode import decode_attention
 from trnlab.kernels.matmul import matmul, matmul_fp8
 from trnlab.kernels.matmul_mx import matmul_mxfp8, matmul_mxfp8_weights
 from trnlab.kernels.packing import pack_weights
@@ -37,6 +38,7 @@ CASES: dict[str, tuple[Any, Callable[[], tuple[Array, ...]]]] = {
     "matmul_mxfp8": (matmul_mxfp8, lambda: (normal(140, 6), normal(140, 10))),
     "matmul_mxfp8_weights": (matmul_mxfp8_weights, lambda: (normal(140, 6), *packed(140, 10))),
     "flash_attention": (flash_attention, lambda: (normal(2, 150, 32), normal(1, 600, 32), normal(1, 600, 32))),
+    "decode_attention": (decode_attention, lambda: (normal(2, 8, 32), normal(2, 2, 32, 300), normal(2, 2, 300, 32))),
 }
 
 
