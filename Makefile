@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 SOURCES := $(shell find emulator kernels models -name '*.py' | sort | cksum | cut -d' ' -f1)
 READY := $(VENV)/.ready-$(SOURCES)
 
-.PHONY: setup demo test test-all lint types bench conformance notebooks notebooks-write ci clean
+.PHONY: setup demo test pages test-all lint types bench conformance notebooks notebooks-write ci clean
 
 setup: $(READY)
 
@@ -22,7 +22,11 @@ demo: setup
 	$(BIN)/trnlab demo
 
 test: setup
-	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow"
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow and not pages"
+
+# The whole report is gathered once, which takes the longest: one process.
+pages: setup
+	$(BIN)/python -m pytest -m pages --require-browser tests/models
 
 test-all: setup
 	$(BIN)/python -m pytest -n auto
@@ -49,7 +53,7 @@ notebooks: setup
 notebooks-write: setup
 	$(BIN)/python tests/execute_notebooks.py --write
 
-ci: lint types test notebooks
+ci: lint types test pages notebooks
 
 clean:
 	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .hypothesis

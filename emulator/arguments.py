@@ -22,7 +22,7 @@ import ml_dtypes
 import numpy as np
 
 from trnlab.emulator.dtypes import DType, as_dtype
-from trnlab.emulator.errors import ArgumentError, DtypeError, TraceError, UsageError
+from trnlab.emulator.errors import ArgumentError, BackendError, DtypeError, TraceError, UsageError
 from trnlab.emulator.source import fail
 from trnlab.emulator.tensor import NKIObject, NkiTensor, VirtualRegister
 from trnlab.emulator.usage import nearest
@@ -67,7 +67,7 @@ class TensorArgument:
 
     def as_numpy(self) -> Array:
         """The argument's elements as a NumPy array of the dtype's storage type."""
-        array = _torch_to_numpy(self.value) if self.kind == "torch" else np.asarray(self.value)
+        array = _torch_to_numpy(self.name, self.value) if self.kind == "torch" else np.asarray(self.value)
         return array if array.dtype == self.dtype.storage else array.view(self.dtype.storage)
 
 
@@ -88,6 +88,29 @@ def kind_of(value: Any) -> Kind | None:
 def records_gradients(tensor: Any) -> bool:
     """Whether torch would refuse, or record, a change of this torch tensor in place."""
     return bool(tensor.requires_grad and _torch().is_grad_enabled())
+
+
+def without_derivative(kernel: str, result: Any, sources: list[Any]) -> Any:
+    """The torch result as one of `sources`, which record gradients: a backward pass through it raises BackendError.
+
+    Integers and booleans, which have no derivative anywhere, come back as they are.
+    """
+    if not result.dtype.is_floating_point:
+        return result
+    torch = _torch()
+
+    def forward(context: Any, *tensors: Any) -> Any:
+        return tensors[0].view_as(tensors[0])
+
+    def backward(context: Any, *gradients: Any) -> Any:
+        raise BackendError(
+            f"kernel {kernel} has no derivative: give it one with a torch.autograd.Function around the call, "
+            "or call it under torch.no_grad()"
+        )
+
+    methods = {"forward": staticmethod(forward), "backward": staticmethod(backward)}
+    function: Any = type("KernelWithoutDerivative", (torch.autograd.Function,), methods)
+    return function.apply(result, *sources)
 
 
 def describe(name: str, value: Any) -> TensorArgument | None:
@@ -136,14 +159,20 @@ def _argument_dtype(name: str, value: Any, kind: Kind) -> DType:
         )
 
 
-def _torch_to_numpy(tensor: Any) -> Array:
-    tensor = tensor.detach().cpu().contiguous()
-    narrow = _TORCH_NARROW.get(str(tensor.dtype))
-    if narrow is None:
-        return np.asarray(tensor.numpy())
-    word, dtype = narrow
-    words: Array = tensor.view(getattr(_torch(), word)).numpy()
-    return words.view(dtype)
+def _torch_to_numpy(name: str, tensor: Any) -> Array:
+    word, dtype = _TORCH_NARROW.get(str(tensor.dtype), (None, None))
+    try:
+        plain = tensor.detach().cpu().contiguous()
+        words: Array = (plain if word is None else plain.view(getattr(_torch(), word))).numpy()
+    except (RuntimeError, NotImplementedError) as error:
+        fail(
+            ArgumentError,
+            "kernel argument",
+            operand=name,
+            found=f"a torch tensor without values of its own ({str(error).partition(chr(10))[0]})",
+            allowed="a tensor with values; torch.vmap, torch.func.grad, torch.compile and device meta have none",
+        )
+    return words if dtype is None else words.view(dtype)
 
 
 def _to_torch(array: Array) -> Any:
@@ -226,6 +255,19 @@ def map_tensors(value: Any, name: str, change: Change, inside: tuple[Any, ...] =
     if all(changed[key] is part for key, (_, part) in parts.items()):
         return value
     return _rebuilt(value, changed)
+
+
+def returned_whole(returned: Any) -> set[int]:
+    """The numbers of the buffers of which what the kernel returned holds a tensor as large as the buffer."""
+    whole: set[int] = set()
+
+    def note(name: str, value: Any) -> Any:
+        if isinstance(value, NkiTensor) and value.size * value.dtype.itemsize == value._allocation.buffer.nbytes:
+            whole.add(value._allocation.buffer.number)
+        return value
+
+    map_tensors(returned, "result", note)
+    return whole
 
 
 def _parts(value: Any, name: str) -> dict[Any, tuple[str, Any]] | None:

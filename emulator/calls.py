@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -25,7 +26,7 @@ from trnlab.emulator.kernel_cache import KernelCache
 from trnlab.emulator.memory import HBM_REGIONS, MemoryRegion
 from trnlab.emulator.numerics.microscaling_policies import DEFAULT_MX, MxChoice
 from trnlab.emulator.program import Program
-from trnlab.emulator.source import fail
+from trnlab.emulator.source import definition_of, fail, shown
 from trnlab.emulator.target import NumericsPolicy, Target
 from trnlab.emulator.tensor import NkiTensor
 from trnlab.emulator.trace import Executor, Trace
@@ -264,39 +265,34 @@ class Call:
             UnwrittenOutputError: a tensor nothing wrote, or a kernel that returns and writes nothing.
         """
         outputs: list[NkiTensor] = []
-        subject = f"kernel {trace.kernel}"
+        refuse = partial(
+            fail, subject=f"kernel {trace.kernel}", operand="return value", location=definition_of(self.function)
+        )
 
         def take(name: str, value: Any) -> None:
             if value is None:
                 return
             if not isinstance(value, NkiTensor):
-                found = f"{type(value).__name__} {value!r}"
-                fail(
-                    ArgumentError,
-                    subject,
-                    operand="return value",
-                    found=found,
-                    allowed="tensors, in tuples, lists, dicts",
-                )
+                refuse(ArgumentError, found=shown(value), allowed="tensors, in tuples, lists, dicts")
             if value.buffer not in HBM_REGIONS:
                 found, allowed = value.describe(), "a tensor in HBM (buffer=nl.shared_hbm), which the caller can read"
-                fail(BufferError, subject, operand="return value", found=found, allowed=allowed)
+                refuse(BufferError, found=found, allowed=allowed)
             if value._allocation.owner is not trace:
                 found = f"{value.describe()}, which belongs to another kernel call"
-                fail(TensorLifetimeError, subject, operand="return value", found=found, allowed="a tensor of this call")
+                refuse(TensorLifetimeError, found=found, allowed="a tensor of this call")
             if value.is_indirect():
                 found, allowed = f"{value.describe()}, a view with a run-time address", "a view with a known address"
-                fail(TraceError, subject, operand="return value", found=found, allowed=allowed)
+                refuse(TraceError, found=found, allowed=allowed)
             is_input = any(value._allocation is tensor._allocation for tensor in inputs)
             if not is_input and not trace.was_written(value):
                 found = f"{value.describe()}, which no instruction wrote"
-                fail(UnwrittenOutputError, subject, operand="return value", found=found, allowed="a tensor it wrote")
+                refuse(UnwrittenOutputError, found=found, allowed="a tensor it wrote")
             outputs.append(value)
 
         arguments.map_tensors(returned, "result", take)
         if not outputs and not any(trace.was_written(tensor) for tensor in inputs):
             found, allowed = "no tensor returned and no argument written", "a kernel that returns or writes a tensor"
-            fail(UnwrittenOutputError, subject, operand="return value", found=found, allowed=allowed)
+            refuse(UnwrittenOutputError, found=found, allowed=allowed)
         return outputs
 
     # -- results ----------------------------------------------------------------------------------------------------
@@ -307,8 +303,10 @@ class Call:
                 return None
             array = read(value)
             owned = array.copy() if isinstance(array, np.ndarray) else array
-            return arguments.to_kind(owned, value.dtype, self.kind)
+            result = arguments.to_kind(owned, value.dtype, self.kind)
+            return arguments.without_derivative(self.name, result, differentiated) if differentiated else result
 
+        differentiated = [t.value for t in self.tensors if t.kind == "torch" and arguments.records_gradients(t.value)]
         return arguments.map_tensors(returned, "result", convert)
 
     def _run_compiled(self, program: Program, on_print: Print) -> dict[int, Any]:

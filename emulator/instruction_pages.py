@@ -35,16 +35,24 @@ _DTYPE_SETS: Final = (
     ("floats", registry.FLOAT_DTYPES),
 )
 _OVERHEADS: Final = ("minimum_initiation_interval_cycles", "access_latency_cycles")
+_ADDRESSED: Final = ("run_time_address_interval_cycles",)
 _NUMBERS: Final[Mapping[Engine, tuple[str, ...]]] = {
     Engine.TENSOR: ("tensor_clock_hz", "tensor_sustained_clock_factor", "tensor_start_cycles", *_OVERHEADS),
-    Engine.VECTOR: ("vector_clock_hz", "vector_elements_per_cycle", "vector_static_cycles", *_OVERHEADS),
+    Engine.VECTOR: ("vector_clock_hz", "vector_elements_per_cycle", "vector_static_cycles", *_OVERHEADS, *_ADDRESSED),
     Engine.SCALAR: (
         "scalar_clock_hz",
         "scalar_elements_per_cycle",
         "scalar_dependent_latency_cycles",
         "minimum_initiation_interval_cycles",
+        *_ADDRESSED,
     ),
-    Engine.GPSIMD: ("gpsimd_clock_hz", "gpsimd_start_cycles", "access_latency_cycles"),
+    Engine.GPSIMD: (
+        "gpsimd_clock_hz",
+        "gpsimd_start_cycles",
+        "gpsimd_rsqrt_cycles_per_element",
+        "access_latency_cycles",
+        *_ADDRESSED,
+    ),
     Engine.SYNC: ("sync_clock_hz", "minimum_initiation_interval_cycles"),
     Engine.DMA: (
         "dma_engines",

@@ -15,11 +15,12 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 import numpy as np
 
-from trnlab.emulator.arguments import TensorArgument
+from trnlab.emulator.arguments import TensorArgument, returned_whole
 from trnlab.emulator.backends.reference import Print
 from trnlab.emulator.calls import Call, Mode
 from trnlab.emulator.check.capacity import Occupancy
@@ -46,8 +47,9 @@ JIT_OPTIONS = (
     "debug_kernel",
     "show_compiler_tb",
     "experimental_flags",
+    "enable_cache",
 )
-"""What NKI's migration guide, AWS's documentation and AWS's kernels give to `nki.jit`."""
+"""What NKI's migration guide, AWS's documentation, AWS's kernels and public kernels give to `nki.jit`."""
 EMULATOR_OPTIONS = ("numerics", "mx_scale_rule", "mx_block_policy")
 """What only this `nki.jit` takes: a kernel that goes to hardware gets them from `run` instead."""
 
@@ -137,10 +139,10 @@ class Run:
 
     @cached_property
     def findings(self) -> tuple[Finding, ...]:
-        """What the checks say of the program: limits, capacity, reads of memory that nothing wrote."""
+        """What the checks say of the program: limits, capacity, operands that overlap, memory that nothing wrote."""
         from trnlab.emulator.check import check
 
-        return check(self.program, self.target)
+        return check(self.program, self.target, whole=returned_whole(self.replay.returned))
 
     @cached_property
     def timeline(self) -> Timeline:
@@ -159,11 +161,18 @@ class Kernel:
         self.options = dict(options)
         self.cores = cores
 
-    def __getitem__(self, cores: int) -> Kernel:
-        """`kernel[lnc]`: launch on that many cores of a logical NeuronCore."""
-        if cores not in (1, 2):
+    @property
+    def func(self) -> Callable[..., Any]:
+        """The undecorated function, under the name that AWS's kernel objects have for it."""
+        return self.function
+
+    def __getitem__(self, cores: Any) -> Kernel:
+        """`kernel[lnc]`, or `kernel[(lnc,)]`: launch on that many cores of a logical NeuronCore."""
+        if isinstance(cores, tuple) and len(cores) == 1:
+            cores = cores[0]
+        if not isinstance(cores, Integral) or cores not in (1, 2):
             fail(ArgumentError, "nki.jit", operand="lnc", found=repr(cores), allowed="1 or 2")
-        return Kernel(self.function, self.options, cores)
+        return Kernel(self.function, self.options, int(cores))
 
     def with_schedule(self, schedule: Schedule) -> Kernel:
         """The kernel with more orderings, pairs of instruction names: (what waits, what it waits for, or a list).

@@ -184,6 +184,7 @@ def origin_of(signature: Signature, immediates: Sequence[float]) -> Origin:
 
 _EXPLICIT = "accumulate=True or accumulate=False"
 _UNDEFINED = "accumulation onto a place that a matmul with accumulate=False wrote before"
+_OVERWRITES = "without accumulate, the first matmul overwrites the zeros"
 
 
 def accumulates(subject: str, dst: NkiTensor, asked: bool | None, target: Target, *, predates_loop: bool) -> bool:
@@ -210,7 +211,8 @@ def accumulates(subject: str, dst: NkiTensor, asked: bool | None, target: Target
     history = record.history(place)
     if not target.has(Feature.PSUM_ACCUMULATE_ANY):
         if history.other or (asked and history.zero):
-            _reject(subject, dst, target, "a place written by another instruction than a matmul", _UNDEFINED)
+            found = "a place written by another instruction than a matmul"
+            _reject(subject, dst, target, found, _UNDEFINED if history.other else f"{_UNDEFINED}; {_OVERWRITES}")
         # Zeros may be overwritten instead: the sum is the same, and only matmul results can be added to here.
         history = _History(history.matmul, nothing=history.nothing or history.zero)
     if asked:

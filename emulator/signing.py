@@ -13,7 +13,7 @@ from trnlab.emulator.isa.registry import Breach, InstructionSpec, Operand
 from trnlab.emulator.isa.tensor_indirection import COLUMNS, offset_group, start_breaches
 from trnlab.emulator.isa.validate import breaches, call_of, needs_start_check, start_breach
 from trnlab.emulator.program import Access, IndirectionSignature, OperandSignature, Signature
-from trnlab.emulator.source import caller, fail
+from trnlab.emulator.source import caller, fail, shown
 from trnlab.emulator.target import Engine, Target
 from trnlab.emulator.tensor import NkiTensor, VirtualRegister
 
@@ -113,7 +113,7 @@ def number(spec: InstructionSpec, facts: Operand, value: Any) -> float:
             ArgumentError,
             f"nisa.{spec.name}",
             operand=facts.name,
-            found=f"{type(value).__name__} {value!r}",
+            found=shown(value),
             allowed="a tensor of this kernel, or a compile-time number"
             if facts.immediate
             else "a tensor of this kernel",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import linecache
 import os
 import sys
+from collections.abc import Callable
 from types import CodeType, FrameType
-from typing import NoReturn
+from typing import Any, Final, NoReturn
 
 import jax
 
@@ -20,6 +22,7 @@ _INTERNAL = (
     contextlib.contextmanager.__code__.co_filename,
     os.path.dirname(jax.__file__) + os.sep,
 )
+_SHOWN: Final = 80  # characters of a value's text in a message
 _internal: dict[CodeType, bool] = {}  # pure cache: does this code object belong to the emulator?
 
 
@@ -48,6 +51,26 @@ def caller() -> SourceLocation:
     return location_of(code.co_filename, frame.f_lineno, code.co_qualname)
 
 
+def definition_of(function: Callable[..., Any]) -> SourceLocation | None:
+    """The line where a function's `def` stands; None for a callable that has no Python code of its own."""
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    if code is None:
+        return None
+    line = code.co_firstlineno
+    while linecache.getline(code.co_filename, line).lstrip().startswith("@"):  # where decorators begin, code does
+        line += 1
+    return location_of(code.co_filename, line, code.co_qualname)
+
+
+def shown(value: object) -> str:
+    """A value for messages, on one line: its type, with an array's dtype and shape, or the beginning of its text."""
+    kind, shape = type(value).__name__, getattr(value, "shape", None)
+    if shape and isinstance(shape, tuple):
+        return f"{kind} {getattr(value, 'dtype', '')}{list(shape)}"
+    text = " ".join(repr(value).split())
+    return f"{kind} {text if len(text) <= _SHOWN else f'{text[: _SHOWN - 3]}...'}"
+
+
 def fail(
     error: type[KernelError],
     subject: str,
@@ -57,8 +80,9 @@ def fail(
     operand: str = "",
     generation: str = "",
     source: str = "",
+    location: SourceLocation | None = None,
 ) -> NoReturn:
-    """Raise `error` with a `Violation` that points at the user's line."""
+    """Raise `error` with a `Violation` that points at `location`, else at the user's line."""
     raise error(
         Violation(
             subject=subject,
@@ -66,7 +90,7 @@ def fail(
             found=found,
             allowed=allowed,
             generation=generation,
-            location=caller(),
+            location=location or caller(),
             source=source,
         )
     )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 from trnlab.emulator.errors import ArgumentError, BoundsError, TraceError
 from trnlab.emulator.memory import MemoryRegion
 from trnlab.emulator.runtime_index import INTEGERS, DynamicSlice, Index, Indirection, VirtualRegister
+from trnlab.emulator.source import shown
 from trnlab.emulator.tensor_base import TensorBase
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ class Indexing(TensorBase):
         known_at_run_time = isinstance(start, (VirtualRegister, TensorBase))
         if not known_at_run_time:
             allowed = "integers, slices, ..., nl.ds, a register or a one-element tensor"
-            self._fail("__getitem__", f"{type(item).__name__} {item!r} on dimension {dim}", allowed, ArgumentError)
+            self._fail("__getitem__", f"{shown(item)} on dimension {dim}", allowed, ArgumentError)
         if indirection is not None:
             self._fail("__getitem__", "a second run-time index", "one run-time index in a view", TraceError)
         if isinstance(item, DynamicSlice) and not 1 <= size <= self.shape[dim]:

@@ -47,9 +47,10 @@ def _truth(tensor: TensorBase) -> bool:
     """True for a tensor in HBM: kernels of the NKI Library ask `if bias:` for whether they were given one.
 
     Raises:
-        RuntimeValueError: a tile, which stands for its values, as in `if nl.equal(a, b):`.
+        RuntimeValueError: what stands for its values: a tile, as in `if nl.equal(a, b):`, or one element picked out of
+            a tensor in HBM, as in `if lengths[0]:`.
     """
-    if tensor.on_chip:
+    if tensor.on_chip or (tensor.size == 1 and tensor._allocation.buffer.nbytes > tensor.dtype.itemsize):
         _refuse_value(tensor, "a condition")
     return True
 

@@ -10,13 +10,16 @@ from typing import Annotated
 import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from trnlab.models.chips import Chip, chip_named, chip_names
 from trnlab.models.chips.assumptions import NAMED_SETS
 from trnlab.models.chips.toml_writer import to_toml
 from trnlab.models.quantity import ModelError, Quantity
 from trnlab.models.spec_sheet import sheet_dict, spec_sheet
+from trnlab.models.systems_table import print_systems, systems_data
 
 FigureOption = Annotated[
     list[str] | None,
@@ -45,10 +48,14 @@ def show_chips(
     ] = None,
     figure: FigureOption = None,
     as_data: Annotated[bool, typer.Option("--json", help="Print the figures as JSON instead.")] = False,
+    systems: Annotated[bool, typer.Option("--systems", help="Instances, UltraServers and domains instead.")] = False,
     as_toml: Annotated[bool, typer.Option("--toml", help="Print one chip as TOML, to make one's own of.")] = False,
 ) -> None:
     """The chips: peaks, memory, links, power, each with its source, class and what contradicts it."""
     chosen = figures_of(figure)
+    if systems:
+        _show_systems(name, as_data, has_more=bool(chosen) or as_toml)
+        return
     if name is None and (chosen or as_toml):
         raise ModelError("--figure or --toml", "all chips", "one chip: name it")
     chips = [chip_named(each) for each in chip_names()] if name is None else [chip_named(name, figures=chosen)]
@@ -60,6 +67,15 @@ def show_chips(
         _print_overview(chips, Console())
     else:
         _print_sheet(chips[0], Console())
+
+
+def _show_systems(name: str | None, as_data: bool, *, has_more: bool) -> None:
+    if name is not None or has_more:
+        raise ModelError("--systems", name or "--figure or --toml", "alone or with --json: it lists all")
+    if as_data:
+        sys.stdout.write(json.dumps(systems_data(), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    else:
+        print_systems(Console())
 
 
 def _cell(quantity: Quantity | None, scale: float, digits: int = 4) -> str:
@@ -109,7 +125,7 @@ def _print_overview(chips: list[Chip], console: Console) -> None:
 
 
 def _print_sheet(chip: Chip, console: Console) -> None:
-    title = f"{chip.label}, {chip.vendor}: {chip.cores} cores, {chip.scale_up.label}"
+    title = Text(f"{chip.label}, {chip.vendor}: {chip.cores} cores, {chip.scale_up.label}")  # names are the user's
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for heading in ("figure", "value", "class", "source, or --figure to choose it"):
         table.add_column(heading, overflow="fold", justify="right" if heading == "value" else "left")
@@ -122,10 +138,10 @@ def _print_sheet(chip: Chip, console: Console) -> None:
         else:
             table.add_row(figure.name, *_value(found), str(sources.index(found.source) + 1))
         for select, other in figure.others:
-            table.add_row("[dim]  instead[/dim]", *_value(other), select)
+            table.add_row("[dim]  instead[/dim]", *_value(other), escape(select))
     console.print(table)
     for number, source in enumerate(sources, 1):
-        console.print(f"[dim]{number}: {source}[/dim]", highlight=False)
+        console.print(Text(f"{number}: {source}", style="dim"))
 
 
 def _value(quantity: Quantity) -> tuple[str, str]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import numpy as np
 import typer
@@ -18,13 +18,15 @@ from trnlab.models.claims import Claim, OperatingPoint, Reading, claims_table
 from trnlab.models.claims.claim import text_of
 from trnlab.models.claims.consequences import ANSWER, BATCH, PROMPT, Consequence, consequences
 from trnlab.models.claims.picture import draw_maps
-from trnlab.models.claims.serving import gpt_oss_map
-from trnlab.models.claims.speedup_map import MEASURES, SpeedupMap
+from trnlab.models.claims.serving import claim_maps, gpt_oss_map
+from trnlab.models.claims.speedup_map import MARKS, MEASURES, TITLES, Measure, SpeedupMap
 from trnlab.models.files import write_whole
-from trnlab.models.projection.method import LAYERS
+from trnlab.models.projection.method import LAYERS, Case
 from trnlab.models.quantity import ModelError, Quantity
 
 PICTURES = (".png", ".svg", ".pdf")
+SHOWN_CASES: Final[tuple[Case, ...]] = ("central", "fast")
+"""Ends of Trainium3's fixed cost whose calibrated maps stand under a claim; `--map` prints other layers."""
 
 
 def claims(
@@ -49,12 +51,12 @@ def claims(
         text = json.dumps(_as_data(), indent=2, ensure_ascii=False, allow_nan=False)
         write_whole(json_file, lambda path: _write(path, text))
     if picture is not None:
-        figure = draw_maps([gpt_oss_map(layer) for layer in LAYERS])
+        figure = draw_maps(claim_maps())
         write_whole(picture, lambda path: figure.savefig(path, format=picture.suffix[1:].lower()))
 
 
 def _write(path: Path, text: str) -> None:
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
 
 
 def _check(json_file: Path | None, picture: Path | None, layer: str | None) -> None:
@@ -80,6 +82,9 @@ def _print_claims(table_: tuple[Claim, ...], console: Console) -> None:
         for text in (holds_at(claim.points), claim.note):
             if text:
                 console.print(f"[dim]{text}[/dim]", highlight=False)
+        if claim.measure:
+            for case in SHOWN_CASES:
+                _print_map(gpt_oss_map("calibrated", case), console, (claim.measure,))
 
 
 def _reading(claim: Claim, reading: Reading) -> tuple[str, ...]:
@@ -135,36 +140,28 @@ def _ratio(ratio: Quantity) -> str:
     return value if ratio.low is None else f"{value} {low:.2g}-{high:.2g}"
 
 
-def _print_map(found: SpeedupMap, console: Console) -> None:
-    """Both measures over batch and prompt; ratios of at least 4 in bold, of at least 3 underlined."""
-    for measure in MEASURES:
-        title = f"{found.new.label} over {found.old.label}: {measure}, {found.layer} layer; columns: running requests"
-        table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-        table.add_column("prompt", justify="right")
-        for batch in found.batches[::2]:
-            table.add_column(f"{batch:g}", justify="right")
-        for prompt, row in zip(found.prompts, found.values(measure)[:, ::2], strict=True):
-            table.add_row(f"{prompt:,}", *(_cell(value) for value in row.tolist()))
+def _print_map(found: SpeedupMap, console: Console, measures: Sequence[Measure] = MEASURES) -> None:
+    """The measures over batch and prompt, marked where 3 and 4 times are reached."""
+    for measure in measures:
+        title = f"{TITLES[measure]}, {found.title}: {found.new.label} over {found.old.label}; columns: requests"
+        table = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 1, 0, 0))
+        for heading in found.header():
+            table.add_column(heading, justify="right")
+        for row in found.rows(measure):
+            table.add_row(*(f"[bold]{cell}[/bold]" if cell.endswith("*") else cell for cell in row))
         console.print(table)
-    console.print("[dim]bold: at least 4; underlined: at least 3; -: does not fit the memory of 16 chips[/dim]")
-
-
-def _cell(value: float) -> str:
-    if np.isnan(value):
-        return "-"
-    style = "bold" if value >= 4 else "underline" if value >= 3 else ""
-    return f"[{style}]{value:.1f}[/{style}]" if style else f"{value:.1f}"
+    console.print(f"[dim]{MARKS}[/dim]", highlight=False)
 
 
 def _as_data() -> dict[str, Any]:
     """Claims, consequences and maps as JSON-ready data; a point that does not fit is null."""
-    maps = [gpt_oss_map(layer) for layer in LAYERS]
     return {
         "claims": [claim.as_dict() for claim in claims_table()],
         "consequences": [row.as_dict() for row in consequences()],
         "maps": [
             {
                 "layer": each.layer,
+                "case": each.case,
                 "old": each.old.label,
                 "new": each.new.label,
                 "batches": each.batches,
@@ -176,6 +173,6 @@ def _as_data() -> dict[str, Any]:
                 ]
                 for measure in MEASURES
             }
-            for each in maps
+            for each in claim_maps()
         ],
     }

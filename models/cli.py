@@ -23,10 +23,12 @@ from trnlab.models.format_command import show_formats
 from trnlab.models.instruction_tables import print_page, print_table
 from trnlab.models.profile.cli import profile
 from trnlab.models.projection.commands import llm
+from trnlab.models.projection.training_command import train
 from trnlab.models.quantize_command import quantize
 from trnlab.models.report.command import report
 from trnlab.models.roofline_command import roofline
 from trnlab.models.sweep.commands import run_sweep
+from trnlab.models.terminal import print_written
 from trnlab.models.tune_command import tune_kernel
 from trnlab.models.validation.cli import validate
 
@@ -55,7 +57,7 @@ def demo(json_file: JsonFile = None) -> None:
     render(report, console)
     if json_file is not None:
         write_text(json_file, report.to_json())
-        console.print(f"[dim]written: {json_file}[/dim]")
+        print_written(json_file, console)
 
 
 @app.command(
@@ -101,6 +103,7 @@ app.command()(roofline)
 app.command()(profile)
 app.add_typer(validate, name="validate")
 app.command()(llm)
+app.command()(train)
 app.command("sweep")(run_sweep)
 app.command("tune")(tune_kernel)
 app.command()(report)

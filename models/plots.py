@@ -6,12 +6,13 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 from trnlab.emulator.errors import TrnlabError
 from trnlab.emulator.target import Target
 from trnlab.models.chips.record import Chip
 from trnlab.models.kernel_point import KernelPoint, Memory
+from trnlab.models.plot_labels import Labels
 from trnlab.models.quantity import ModelError, Quantity
 from trnlab.models.roofline import Roof, Roofline
 
@@ -35,49 +36,9 @@ _INK, _FAINT = "#222222", "#b8b8b8"
 _COLUMNS: Final = 2
 _LEFT: Final = 4.0
 """Every panel starts at 4 FLOP/B or, for kernels below that, a factor 2 under the lowest."""
-
-
-# Width of a character and height of a line at 7.5 points, as fractions of a panel of about 5.6 x 3.9 inches.
-_CHARACTER: Final = 0.55 * 7.5 / 72 / 5.6
-_LINE: Final = 1.2 * 7.5 / 72 / 3.9
-
-
-@dataclass(frozen=True)
-class _Box:
-    """A label's rectangle in fractions of the panel."""
-
-    left: float
-    bottom: float
-    right: float
-    top: float
-
-    def meets(self, other: _Box) -> bool:
-        apart = self.right < other.left or other.right < self.left or self.top < other.bottom or other.top < self.bottom
-        return not apart
-
-    def outside(self) -> bool:
-        return self.left < 0 or self.right > 1 or self.bottom < 0 or self.top > 1
-
-
-@dataclass(frozen=True)
-class _Spot:
-    """A place for a label beside its dot: offset in points, and the side that is aligned."""
-
-    across: float
-    up: float
-    align: Literal["left", "right"]
-
-    def box(self, text: str, at: tuple[float, float]) -> _Box:
-        """The label's rectangle for a dot at these fractions of the panel."""
-        width, edge = len(text) * _CHARACTER, at[0] + self.across / 72 / 5.6
-        left = edge if self.align == "left" else edge - width
-        bottom = at[1] + self.up / 72 / 3.9
-        return _Box(left, bottom, left + width, bottom + _LINE)
-
-
-_SPOTS: Final = tuple(
-    _Spot(side * 6, up, "left" if side > 0 else "right") for up in (-10, 5, -20, 15, -30, 25) for side in (1, -1)
-)
+_ABOVE_RIGHT_END: Final = ((-2.0, 3.0), (-2.0, -4.0))
+_BESIDE_CORNER: Final = ((-5.0, 4.0), (-6.0, 9.0), (-12.0, 5.0), (5.0, -5.0), (3.0, 6.0), (-14.0, 12.0))
+"""Where names of ceilings and numbers of ridge points may stand: offsets in points."""
 
 
 @dataclass(frozen=True)
@@ -89,13 +50,6 @@ class _Window:
     right: float
     bottom: float
     top: float
-
-    def fraction(self, x: float, y: float) -> tuple[float, float]:
-        """Where the point lies in the panel, as fractions of its width and height."""
-        return (
-            math.log(x / self.left) / math.log(self.right / self.left),
-            math.log(y / self.bottom) / math.log(self.top / self.bottom),
-        )
 
 
 def draw(
@@ -128,14 +82,19 @@ def draw(
     columns = min(_COLUMNS, len(lines))
     rows = math.ceil(len(lines) / columns)
     figure: Figure = figure_class(figsize=(6.4 * columns, 4.6 * rows), dpi=120, layout="constrained", facecolor="white")
-    for index, line in enumerate(lines):
-        axes = figure.add_subplot(rows, columns, index + 1)
-        _frame(axes, line, window, is_left=index % columns == 0, is_bottom=index + columns >= len(lines))
-        _memory_roofs(axes, line, window, shown[line.name])
-        boxes = _ceilings(axes, line, window, shown[line.name])
-        _kernels(axes, line, window, [point for point in kernels if point.target in ("", line.name)], boxes)
     basis = "; ".join(dict.fromkeys(line.basis for line in lines))
     figure.supxlabel(f"{basis}\nDiamonds: ridge points in FLOP per byte", fontsize=8, color="#666666")
+    panels = [figure.add_subplot(rows, columns, index + 1) for index in range(len(lines))]
+    for index, (axes, line) in enumerate(zip(panels, lines, strict=True)):
+        _frame(axes, line, window, is_left=index % columns == 0, is_bottom=index + columns >= len(lines))
+        _memory_roofs(axes, line, window, shown[line.name])
+        for rates in _by_height(line, shown[line.name]):
+            _ceiling(axes, line, window, rates)
+    figure.draw_without_rendering()  # settles the panels' sizes, on which the labels' places depend
+    figure.set_layout_engine("none")
+    for axes, line in zip(panels, lines, strict=True):
+        own = [point for point in kernels if point.target in ("", line.name)]
+        _write(axes, line, window, _by_height(line, shown[line.name]), _dots(axes, line, window, own))
     return figure
 
 
@@ -196,6 +155,8 @@ def _frame(axes: Axes, line: Roofline, window: _Window, *, is_left: bool, is_bot
     ticker = _matplotlib("matplotlib.ticker")
     axes.yaxis.set_major_formatter(ticker.FuncFormatter(lambda y, _: f"{Quantity(y, 'FLOP/s', ''):v}"))
     axes.xaxis.set_major_formatter(ticker.FuncFormatter(lambda x, _: f"{x:,.6g}"))
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_minor_locator(ticker.NullLocator())
     axes.grid(visible=True, which="major", color="#e6e6e6", linewidth=0.7)
     axes.tick_params(which="both", length=0, labelsize=8, colors=_INK)
     axes.set_axisbelow(True)
@@ -225,58 +186,60 @@ def _memory_roofs(axes: Axes, line: Roofline, window: _Window, rates: Sequence[s
     axes.legend(loc="lower right", fontsize=8, frameon=False, labelcolor=_INK, handlelength=2.4)
 
 
-def _ceilings(axes: Axes, line: Roofline, window: _Window, rates: Sequence[str]) -> list[_Box]:
-    """One ceiling for each distinct peak; the boxes of their labels, which kernels' labels must avoid."""
-    by_height: dict[float, list[str]] = {}
+def _by_height(line: Roofline, rates: Sequence[str]) -> list[list[str]]:
+    """The rates, those of equal peak together."""
+    found: dict[float, list[str]] = {}
     for rate in rates:
-        by_height.setdefault(line.peak(rate).value, []).append(rate)
-    return [_ceiling(axes, line, window, height, equal) for height, equal in by_height.items()]
+        found.setdefault(line.peak(rate).value, []).append(rate)
+    return list(found.values())
 
 
-def _ceiling(axes: Axes, line: Roofline, window: _Window, height: float, rates: Sequence[str]) -> _Box:
+def _ceiling(axes: Axes, line: Roofline, window: _Window, rates: Sequence[str]) -> None:
+    """One ceiling for equal peaks, its band, and a diamond at the ridge point."""
     colour, slope = _COLOURS[rates[-1]], line.roof(window.memory).bytes_per_second.value
-    ridge = line.ridge_point(rates[-1], window.memory).value
+    height, ridge = line.peak(rates[-1]).value, line.ridge_point(rates[-1], window.memory).value
     axes.plot([ridge, window.right], [height, height], color=colour, linewidth=1.8, zorder=4)
     low, high = _span(line, rates[-1])
     if low != high:
         x = [low / slope, high / slope, window.right, window.right]
         axes.fill(x, [low, high, high, low], color=colour, alpha=0.16, linewidth=0, zorder=1)
     axes.plot(ridge, height, marker="D", markersize=4.5, color=colour, markeredgecolor="white", zorder=6)
-    style: dict[str, Any] = {"textcoords": "offset points", "ha": "right", "color": colour}
-    axes.annotate(f"{ridge:.0f}" if ridge >= 10 else f"{ridge:.2g}", (ridge, height), (-5, 3), fontsize=7.5, **style)
-    text = f"{', '.join(_NAMES[rate] for rate in rates)}  {line.peak(rates[-1]):v}"
-    axes.annotate(text, (window.right, height), (-2, 3), fontsize=8, fontweight="bold", **style)
-    across, up = window.fraction(window.right, height)
-    return _Box(across - 1.15 * len(text) * _CHARACTER, up, across, up + _LINE)
 
 
-def _kernels(axes: Axes, line: Roofline, window: _Window, points: Sequence[KernelPoint], taken: Sequence[_Box]) -> None:
-    boxes = list(taken)
-    halo = _matplotlib("matplotlib.patheffects").withStroke(linewidth=2.5, foreground="white")
+def _dots(axes: Axes, line: Roofline, window: _Window, points: Sequence[KernelPoint]) -> dict[str, tuple[float, float]]:
+    """The kernels as dots, filled where they are timed; where each label's dot lies."""
+    found = {}
     for point in points:
-        bound = line.bound(point)
-        measured = point.flops_per_second
-        height = measured or point.total_flops / bound.time_seconds
+        bound, measured = line.bound(point), point.flops_per_second
+        at = point.intensity(window.memory), measured or point.total_flops / bound.time_seconds
         face = _INK if measured else "white"
-        axes.plot(point.intensity(window.memory), height, "o", markersize=6, zorder=8, color=_INK, markerfacecolor=face)
+        axes.plot(*at, "o", markersize=6, zorder=8, color=_INK, markerfacecolor=face)
         share = f" ({bound.percent_of_roofline:.0f} %)" if bound.percent_of_roofline is not None else ""
-        text = f"{point.name}{share}"
-        spot, box = _place(text, window.fraction(point.intensity(window.memory), height), boxes)
-        boxes.append(box)
-        axes.annotate(
-            text,
-            (point.intensity(window.memory), height),
-            (spot.across, spot.up),
-            textcoords="offset points",
-            ha=spot.align,
-            fontsize=7.5,
-            color=_INK,
-            zorder=9,
-            path_effects=[halo],
-        )
+        found[f"{point.name}{share}"] = at
+    return found
 
 
-def _place(text: str, at: tuple[float, float], taken: Sequence[_Box]) -> tuple[_Spot, _Box]:
-    """The first spot around the dot whose box meets no other and stays in the panel; else the one that meets fewest."""
-    options = [(spot, spot.box(text, at)) for spot in _SPOTS]
-    return min(options, key=lambda option: sum(option[1].meets(box) for box in taken) + 10 * option[1].outside())
+def _write(
+    axes: Axes,
+    line: Roofline,
+    window: _Window,
+    ceilings: Sequence[Sequence[str]],
+    dots: Mapping[str, tuple[float, float]],
+) -> None:
+    """Names of ceilings, then ridge points, then kernels, each clear of what was written before."""
+    halo = _matplotlib("matplotlib.patheffects").withStroke(linewidth=2.5, foreground="white")
+    ridges = {rates[-1]: line.ridge_point(rates[-1], window.memory).value for rates in ceilings}
+    corners = [(ridges[rates[-1]], line.peak(rates[-1]).value) for rates in ceilings]
+    labels = Labels(axes, [*dots.values(), *corners])
+    legend = axes.get_legend()
+    if legend is not None:
+        labels.boxes.append(legend.get_window_extent())
+    for rates in ceilings:
+        text = f"{', '.join(_NAMES[rate] for rate in rates)}  {line.peak(rates[-1]):v}"
+        style = {"fontsize": 8, "fontweight": "bold", "color": _COLOURS[rates[-1]], "path_effects": [halo]}
+        labels.put(text, (window.right, line.peak(rates[-1]).value), _ABOVE_RIGHT_END, **style)
+    for rates, corner in zip(ceilings, corners, strict=True):
+        style = {"fontsize": 7.5, "color": _COLOURS[rates[-1]], "path_effects": [halo]}
+        labels.put(f"{corner[0]:.0f}" if corner[0] >= 10 else f"{corner[0]:.2g}", corner, _BESIDE_CORNER, **style)
+    for text, at in dots.items():
+        labels.put(text, at, fontsize=7.5, color=_INK, zorder=9, path_effects=[halo])

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from html import escape
 from itertools import product
+from numbers import Real
 from typing import Final, Literal
 
 from trnlab.emulator.errors import TrnlabError
@@ -43,6 +44,7 @@ _PREFIXES: Final = {
 }  # fmt: skip
 _BINARY_PREFIXES: Final = ("", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei")
 _PREFIXED_SYMBOLS: Final = ("FLOP", "B", "s", "Hz", "W", "J")
+_EXAMPLES: Final = {"s": 2.5e-6, "W": 500.0}
 _UNIT_FACTOR: Final = re.compile(r"([^\^]+)(?:\^(\d+))?")
 
 
@@ -62,8 +64,9 @@ class Quantity:
     operands and is at best "derived", since nobody published it; a plain number is an exact factor.
 
     Raises:
-        ModelError: the value lies outside low..high, only one of the two is given, or the class is unknown; in
-            arithmetic, a sum of different units, or a division by an interval that contains zero.
+        ModelError: a value that is no finite number or lies outside low..high, only one of the two is given, or the
+            class is unknown; in arithmetic, a sum of different units, a factor that is no number, or a division by an
+            interval that contains zero.
     """
 
     value: float
@@ -76,6 +79,9 @@ class Quantity:
     def __post_init__(self) -> None:
         if self.klass not in CLASSES:
             raise ModelError("class of a quantity", self.klass, ", ".join(CLASSES))
+        for number in (self.value, self.low, self.high):
+            if number is not None and not _is_finite(number):
+                raise ModelError("value of a quantity", number, "a finite number")
         low, high = self.interval
         if (self.low is None) != (self.high is None) or not low <= self.value <= high:
             raise ModelError("interval of a quantity", (self.low, self.high), f"low <= {self.value:g} <= high")
@@ -95,7 +101,7 @@ class Quantity:
         match = _WRITTEN.fullmatch(text.strip())
         scale = None if match is None else _scale_of(match["unit"], unit)
         if match is None or scale is None or not math.isfinite(float(match["number"]) * scale):
-            example = f"{Quantity(2.5e12, unit, ''):v}"
+            example = f"{Quantity(_EXAMPLES.get(unit, 2.5e12), unit, ''):v}"
             raise ModelError("quantity", text, f"a number and a unit that is a multiple of {unit}, such as {example!r}")
         return cls(float(match["number"]) * scale, unit, source, klass)
 
@@ -124,6 +130,15 @@ class Quantity:
         if low <= 0 <= high:
             raise ModelError("divisor", (low, high), "an interval without zero")
         return _combine(self, divisor, lambda x, y: x / y, -1)
+
+    def __radd__(self, other: object) -> Quantity:
+        """Zero + quantity, with which `sum` starts; any other number has no unit."""
+        if isinstance(other, (int, float)) and other == 0:
+            return self
+        raise ModelError("left operand of +", other, f"a quantity in {self.unit!r}")
+
+    def __neg__(self) -> Quantity:
+        return self * -1
 
     def __rmul__(self, other: float) -> Quantity:
         return self * other
@@ -179,8 +194,13 @@ def weakest(klasses: Iterable[QuantityClass]) -> QuantityClass:
     return min(klasses, key=CLASSES.index)
 
 
+def _is_finite(number: object) -> bool:
+    """Whether it is a number, and neither NaN nor infinite; True and False are none."""
+    return type(number) is not bool and isinstance(number, Real) and math.isfinite(number)
+
+
 def _lift(other: Quantity | float) -> Quantity:
-    return other if isinstance(other, Quantity) else Quantity(float(other), "", "")
+    return other if isinstance(other, Quantity) else Quantity(other, "", "")
 
 
 def _same_unit(left: Quantity, right: Quantity, operator: str) -> Quantity:

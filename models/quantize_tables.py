@@ -87,7 +87,7 @@ def draw_report(report: QuantizationReport, path: Path) -> None:
     under = [first + second for first, second in zip(kept, flushed, strict=True)]
     left.bar(exponents, clipped, bottom=under, color=_CLIPPED, label="clipped")
     left.set(xlabel="binade, floor(log2 |x|)", ylabel="elements", title="what became of the elements")
-    left.legend(frameon=False, fontsize=8)
+    figure.legend(frameon=False, fontsize=8, loc="outside lower left", ncols=3)  # "best" is a search
     counts = report.block_sqnr_counts
     right.bar([low + 0.5 for low in counts], list(counts.values()), width=1, color=_KEPT)
     right.set(xlabel="SQNR of a block, dB", ylabel="blocks", title=f"{report.format}: {_decibels(report.sqnr_db)} dB")

@@ -20,6 +20,7 @@ from trnlab.models.program_points import point_of_text
 from trnlab.models.quantity import ModelError
 from trnlab.models.roofline import Roofline
 from trnlab.models.roofline_tables import print_kernels, print_roofline, roofline_dict
+from trnlab.models.terminal import print_line
 
 DEFAULT_CHIPS = ("trn1", "trn2", "trn3", "trn4")
 PICTURES = (".png", ".svg", ".pdf")
@@ -44,6 +45,8 @@ def roofline(
     chosen = figures_of(figure)
     chips = [chip_named(name, figures=chosen) for name in chip or DEFAULT_CHIPS]
     lines = [_core(one) if core or kernel else Roofline.of_chip(one) for one in chips]
+    for line in lines if picture is not None else ():
+        line.roof(memory)  # refuses before the work where there is none to draw
     read = [_points(line, kernel or []) for line in lines]
     points, missing = [found for found, _ in read], [absent for _, absent in read]
     if as_data:
@@ -97,6 +100,6 @@ def _print(lines: list[Roofline], points: list[list[KernelPoint]], missing: list
         if found:
             print_kernels(line, found, console)
         for reason in absent:
-            console.print(reason, highlight=False, soft_wrap=True)  # a line with a path stays whole
+            print_line(reason, console)
     for basis in dict.fromkeys(line.basis for line in lines):
         console.print(f"[dim]Basis: {basis}. Ridge points in FLOP per byte.[/dim]")

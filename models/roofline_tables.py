@@ -9,6 +9,7 @@ from typing import Any
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from trnlab.models.kernel_point import MEMORIES, Bound, KernelPoint
 from trnlab.models.quantity import Quantity
@@ -55,7 +56,7 @@ def _finite(value: float) -> float | None:
 def print_roofline(line: Roofline, console: Console) -> None:
     """Peaks by dtype, and the ridge point of each with each memory."""
     title = f"{line.title}: " + ", ".join(f"{roof.name} {roof.bytes_per_second:v}" for roof in line.roofs)
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(title=Text(title), title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("dtype")
     for heading in ("peak", *(f"ridge, {roof.name}" for roof in line.roofs)):
         table.add_column(heading, justify="right", overflow="fold")
@@ -68,10 +69,10 @@ def print_roofline(line: Roofline, console: Console) -> None:
 def print_kernels(line: Roofline, points: Sequence[KernelPoint], console: Console) -> None:
     """Each kernel timed on this roofline: its work, what bounds it, its speed of light and how near it comes."""
     bounds = [line.bound(point) for point in points]
-    table = Table(title=f"Kernels on {line.name}", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(title=Text(f"Kernels on {line.name}"), title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("kernel")
     for bound in bounds:
-        table.add_column(bound.point.name, justify="right", overflow="fold")
+        table.add_column(Text(bound.point.name), justify="right", overflow="fold")
     for name, cells in _kernel_rows(bounds):
         table.add_row(name, *cells)
     console.print(table)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
+from contextlib import redirect_stdout
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -19,6 +20,7 @@ from trnlab.emulator.tuning.workers import BACKENDS, Workers
 from trnlab.models.profile.command import split_arguments, targets_named
 from trnlab.models.profile.kernel_files import load_kernel, parse_arguments
 from trnlab.models.profile.tables import duration
+from trnlab.models.terminal import print_line
 
 SHOWN_SETTINGS = 15
 _COLUMNS = (SpinnerColumn(), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
@@ -44,7 +46,8 @@ def tune_kernel(
     (chosen,) = targets_named(target, None)
     workers = Workers(jobs, backend, scheduler)
     swept = parse_space(space)
-    loaded = load_kernel(kernel)
+    with redirect_stdout(sys.stderr):
+        loaded = load_kernel(kernel)
     arguments = parse_arguments(split_arguments(shapes or ()))
     console = Console(stderr=as_data)
     with Progress(*_COLUMNS, console=console, transient=True) as progress:
@@ -101,4 +104,4 @@ def _print(tuning: Tuning, console: Console) -> None:
         gain = tuning.default.seconds / tuning.best.seconds
         console.print(f"best: {tuning.best.key or 'the defaults'}, {gain:.2f} times as fast as the defaults")
     for result in tuning.refused:
-        console.print(f"[dim]refused: {result.key or '(defaults)'}: {result.refused}[/dim]", highlight=False)
+        print_line(f"refused: {result.key or '(defaults)'}: {result.refused}", console, style="dim")

@@ -154,30 +154,29 @@ def imported_names(node: ast.AST) -> list[str]:
     return []
 
 
-def late_nodes(tree: ast.Module) -> set[ast.AST]:
-    """What is inside a function, or under `if TYPE_CHECKING`."""
-    late: set[ast.AST] = set()
-    for node in ast.walk(tree):
-        checking = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
-        if checking or isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            late |= set(ast.walk(node))
-    return late
+def import_statements(node: ast.AST, late: bool = False) -> Iterator[tuple[ast.AST, bool]]:
+    """Import statements below the node; late are those inside a function, or under `if TYPE_CHECKING`."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, (ast.Import, ast.ImportFrom)):
+            yield child, late
+        elif not isinstance(child, ast.expr):  # an expression holds no statement
+            checking = isinstance(child, ast.If) and "TYPE_CHECKING" in ast.dump(child.test)
+            inside = late or checking or isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef))
+            yield from import_statements(child, inside)
 
 
 def imports(folder: Path, package: str) -> Iterator[Import]:
     """Every import of a module of the package by another one."""
     known = modules(folder)
     for name, path in known.items():
-        tree = ast.parse(path.read_text())
-        late = late_nodes(tree)
-        for node in ast.walk(tree):
+        for node, late in import_statements(ast.parse(path.read_text(encoding="utf-8"))):
             assert not (isinstance(node, ast.ImportFrom) and node.level), f"{path}: a relative import"
             found = [item for item in imported_names(node) if item == package or item.startswith(package + ".")]
             targets = {item.removeprefix(package).lstrip(".") for item in found} & known.keys()
             # `from package import module` names both; the package itself then only leads there.
             exact = {item for item in targets if not any(other.startswith(item + ".") for other in targets if item)}
             for target in exact - {"", name} if len(exact) > 1 else exact - {name}:
-                yield Import(name, target, node in late)
+                yield Import(name, target, late)
 
 
 def rank_of(module: str) -> int | None:
@@ -189,7 +188,10 @@ def rank_of(module: str) -> int | None:
     return None
 
 
-EDGES = list(imports(EMULATOR, "trnlab.emulator"))
+@pytest.fixture(scope="module")
+def edges() -> list[Import]:
+    """Those of the emulator: read once, and by the one worker that runs these tests."""
+    return list(imports(EMULATOR, "trnlab.emulator"))
 
 
 def test_the_reader_sees_every_form_of_import(tmp_path: Path) -> None:
@@ -223,9 +225,9 @@ def test_every_module_has_a_rank_and_every_entry_a_module() -> None:
     assert len(entries) == len(set(entries))
 
 
-def test_modules_import_from_their_own_rank_or_lower_ones() -> None:
+def test_modules_import_from_their_own_rank_or_lower_ones(edges: list[Import]) -> None:
     wrong = []
-    for edge in EDGES:
+    for edge in edges:
         importer, imported = rank_of(edge.importer), rank_of(edge.imported)
         assert importer is not None
         assert imported is not None
@@ -234,13 +236,13 @@ def test_modules_import_from_their_own_rank_or_lower_ones() -> None:
     assert wrong == []
 
 
-def test_upward_imports_that_are_written_down_exist() -> None:
-    assert {edge[:2] for edge in EDGES if edge.late} >= UPWARD.keys()
+def test_upward_imports_that_are_written_down_exist(edges: list[Import]) -> None:
+    assert {edge[:2] for edge in edges if edge.late} >= UPWARD.keys()
 
 
-def test_nothing_imports_in_a_circle() -> None:
+def test_nothing_imports_in_a_circle(edges: list[Import]) -> None:
     graph: dict[str, set[str]] = {}
-    for edge in EDGES:
+    for edge in edges:
         # A package's own `__init__` collects its modules, and they may name the package on the way to a sibling.
         if not edge.late and not edge.importer.startswith(edge.imported + "."):
             graph.setdefault(edge.importer, set()).add(edge.imported)
@@ -249,10 +251,10 @@ def test_nothing_imports_in_a_circle() -> None:
 
 
 @pytest.mark.parametrize("package", NEVER)
-def test_packages_that_never_meet(package: str) -> None:
+def test_packages_that_never_meet(edges: list[Import], package: str) -> None:
     wrong = [
         (edge.importer, edge.imported)
-        for edge in EDGES
+        for edge in edges
         if edge.importer.split(".")[0] == package and edge.imported.split(".")[0] in NEVER[package]
     ]
     assert wrong == []
@@ -260,7 +262,7 @@ def test_packages_that_never_meet(package: str) -> None:
 
 def test_the_emulator_knows_neither_kernels_nor_models() -> None:
     for path in modules(EMULATOR).values():
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             assert not [
                 name for name in imported_names(node) if name.startswith(("trnlab.kernels", "trnlab.models"))
             ], path
@@ -268,7 +270,7 @@ def test_the_emulator_knows_neither_kernels_nor_models() -> None:
 
 def test_kernels_know_nki_only() -> None:
     for name, path in modules(KERNELS).items():
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             for item in imported_names(node)[:1]:
                 top = item.split(".")[0]
                 allowed = top in KERNELS_MAY or top in sys.stdlib_module_names or item.startswith("trnlab.kernels")
@@ -278,6 +280,6 @@ def test_kernels_know_nki_only() -> None:
 
 def test_models_use_public_names_of_the_emulator() -> None:
     for path in modules(MODELS).values():
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = [name for name in imported_names(node) if name.startswith("trnlab.emulator")]
             assert not [name for name in names if any(part.startswith("_") for part in name.split("."))], path

@@ -180,5 +180,5 @@ class ErrorReport:
         axes.set_xlabel("rms of the error added / rms of the line's results")
         axes.set_title(f"{self.kernel} on {self.target}: error added by source line", fontsize=10)
         if shown:
-            axes.legend(fontsize=8)
+            axes.legend(fontsize=8, loc="lower right")  # the short bars are below
         return drawing.finish()

@@ -1,4 +1,4 @@
-"""Reads of memory that no earlier instruction wrote.
+"""Reads of memory that no earlier instruction wrote, and results that no instruction wrote as a whole.
 
 Every finding is certain as long as the body of each structured loop runs at least once. Where a run-time index decides
 what is accessed, the benefit of the doubt is the kernel's: an indirect write counts as writing its whole buffer, an
@@ -10,14 +10,14 @@ that was written whole needs none.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from trnlab.emulator.check.finding import Finding, line_of
+from trnlab.emulator.check.finding import Finding, allocation_line, line_of
 from trnlab.emulator.isa.catalogue import CATALOGUE
 from trnlab.emulator.isa.registry import Operand
 from trnlab.emulator.memory import Buffer, MemoryRegion
@@ -42,6 +42,58 @@ def uninitialised_reads(program: Program) -> tuple[Finding, ...]:
         else:
             found[key] = _finding(program, number, position, missing)
     return tuple(found.values())
+
+
+def unwritten_outputs(program: Program, whole: Collection[int] | None = None) -> tuple[Finding, ...]:
+    """One warning per HBM buffer that the kernel allocates and returns, and that it wrote in part only.
+
+    whole: the buffers to judge: those of which the kernel returns every element (default: all that it returns from)
+    """
+    program = program.flat
+    contents = {
+        number: _Content(program.buffers[number], _narrowest_write(program, number))
+        for number in dict.fromkeys(program.outputs)
+        if program.buffers[number].kind == "local" and (whole is None or number in whole)
+    }
+    last = dict.fromkeys(contents, 0)
+    for number, signature in enumerate(program.signatures):
+        where = np.flatnonzero(program.signature_ids == number)
+        for judged in _judged(signature, writes=True):
+            rows = program.operands[program.operand_starts[where] + judged.position]
+            for buffer in contents.keys() & set(rows[:, 0].tolist()):
+                last[buffer] = max(last[buffer], int(where[rows[:, 0] == buffer].max()))
+                for offset in np.unique(rows[rows[:, 0] == buffer, 1]).tolist():
+                    contents[buffer].write(judged, offset)
+    return tuple(
+        _unwritten(program, program.buffers[number], last[number], content)
+        for number, content in contents.items()
+        if content.written < content.size
+    )
+
+
+def _narrowest_write(program: Program, buffer: int) -> int:
+    """The smallest item size among the views through which the buffer is written, and its own."""
+    itemsize = program.buffers[buffer].dtype.itemsize
+    for number, signature in enumerate(program.signatures):
+        first = program.operand_starts[:-1][program.signature_ids == number]
+        for position, operand in enumerate(signature.operands):
+            if operand.writes and operand.dtype.itemsize < itemsize and buffer in program.operands[first + position, 0]:
+                itemsize = operand.dtype.itemsize
+    return itemsize
+
+
+def _unwritten(program: Program, buffer: Buffer, last: int, content: _Content) -> Finding:
+    missing = -(-(content.size - content.written) * content.item // buffer.dtype.itemsize)
+    return Finding(
+        check="initialisation",
+        severity="warning",
+        instruction=last,
+        opcode=f"kernel {program.kernel}",
+        operand="return value",
+        found=f"{missing} of {prod(buffer.shape)} elements of {buffer.name} in {buffer.region.value} never written",
+        allowed="a result that instructions wrote as a whole",
+        location=allocation_line(program, buffer.number),
+    )
 
 
 def _finding(program: Program, number: int, position: int, missing: int) -> Finding:

@@ -8,7 +8,7 @@ import trnlab.emulator.nki.isa as nisa
 from trnlab.emulator.errors import ArgumentError
 from trnlab.emulator.nki.language.creation import fill
 from trnlab.emulator.nki.language.tiles import is_number
-from trnlab.emulator.source import fail
+from trnlab.emulator.source import fail, shown
 from trnlab.emulator.tensor import NkiTensor
 
 
@@ -22,7 +22,7 @@ def assign(view: NkiTensor, value: Any) -> None:
     if is_number(value):
         fill(view, value)
     elif not isinstance(value, NkiTensor):
-        found = f"{type(value).__name__} {value!r}"
+        found = shown(value)
         fail(ArgumentError, "NkiTensor.__setitem__", operand="value", found=found, allowed="a tensor or a number")
     elif view.on_chip and value.on_chip:
         nisa.tensor_copy(view, value)

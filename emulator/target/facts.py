@@ -114,6 +114,9 @@ ANNOUNCED_TRAINIUM4: Final[Mapping[str, Fact]] = MappingProxyType(
         "memory_bandwidth_ratio": Fact(
             value=4.0, unit="x Trainium3", klass="documented", source=f"{KEYNOTE}: 4x memory bandwidth"
         ),
+        "memory_capacity_ratio": Fact(
+            value=2.0, unit="x Trainium3", klass="documented", source=f"{KEYNOTE}: 2x memory capacity"
+        ),
     }
 )
 """What has been announced about Trainium4, per chip and relative to Trainium3. All else about it is assumed."""
@@ -176,8 +179,9 @@ SIZES: Final[dict[str, Row]] = {
         unit="B",
         published=(32 * GIB, 96 * GIB, 144 * GIB),
         source=CHIP_PAGES,
-        projected=(144 * GIB, 288 * GIB, 384 * GIB),
-        reason="assumed: Trainium3's / twice / eight 48 GiB stacks",
+        projected=(288 * GIB, 288 * GIB, 288 * GIB),
+        projected_klass="derived",
+        reason=f"{KEYNOTE}: 2x",
     ),
 }
 
@@ -225,8 +229,12 @@ TENSOR_ARRAY: Final[dict[str, Row]] = {
         published=(None, 4, 4),
         source=f"{GUIDES}: up to 4x with structured sparsity",
     ),
-    "tensor_fp32_transpose_cycles_per_row": Row(
-        unit="cycle/row", published=(4, 2, 2), source=f"{GUIDES}: transpose mode makes fp32 twice as fast from v3 on"
+    "tensor_fp32_exact_cycles_per_row": Row(
+        unit="cycle/row",
+        published=(4, 2, 2),
+        source=f"{GUIDES}: transpose mode, 2x from v3 on; {ISA}, nc_matmul: up to 2x for an operand of zeros and ones, "
+        "of which v2 shows nothing: two NKIBench profiles of one matmul differ by 768 transposes and 216 ns for each",
+        klass=("derived", "documented", "documented"),
     ),
     "tensor_fast_load_speedup": Row(
         unit="x", published=(4, 4, 4), source=f"{PERFORMANCE_GUIDE}: loading weights is up to 4 times faster"

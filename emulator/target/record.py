@@ -123,7 +123,7 @@ class Target:
     tensor_mxfp8_flops_per_second: float | None
     tensor_mxfp4_flops_per_second: float | None
     tensor_sparse_flops_per_second: float | None
-    tensor_fp32_transpose_cycles_per_row: float
+    tensor_fp32_exact_cycles_per_row: float
     tensor_fast_load_speedup: float
 
     # Data paths of the other engines: the plain rate, port widths, and the performance modes' factors
@@ -134,6 +134,7 @@ class Target:
     scalar_width_two_byte_elements: int
     scalar_width_other_elements: int
     gpsimd_width_elements: int
+    gpsimd_rsqrt_cycles_per_element: float
     vector_contiguous_two_byte_speedup: float
     vector_two_byte_speedup: float
     scalar_two_byte_speedup: float
@@ -143,6 +144,7 @@ class Target:
 
     # Overheads, in cycles of the engine that pays them
     minimum_initiation_interval_cycles: float
+    run_time_address_interval_cycles: float
     tensor_start_cycles: float
     tensor_fill_and_drain_cycles: float
     access_latency_cycles: float

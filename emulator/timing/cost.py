@@ -6,7 +6,10 @@ Tensor cycles are those of the clock that the engine sustains (`Target.tensor_su
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any, Final
 
 from trnlab.emulator.errors import CostError
 from trnlab.emulator.isa.registry import Call
@@ -17,7 +20,7 @@ from trnlab.emulator.program import Program
 from trnlab.emulator.target import Engine, Target
 from trnlab.emulator.timing.cost_rules import RULES
 from trnlab.emulator.timing.cost_terms import ArrayTile, Cost, CostRule, Price, Transfer, Work, WorkKind
-from trnlab.emulator.timing.data_path import in_performance_mode
+from trnlab.emulator.timing.data_path import has_run_time_address, in_performance_mode
 
 __all__ = [
     "RULES",
@@ -39,8 +42,10 @@ _MEMORY_NAMES = {
     MemoryRegion.sbuf: "sbuf",
     MemoryRegion.psum: "psum",
 }
-# Functions that pass values through need no table (assumed: AWS does not list its tables).
-_TABLE_FREE = frozenset({"copy", "identity"})
+# A table holds a set of functions. AWS's page on NEFF files names four sets, as "natural_log_exp_and_others" and
+# "reciprocal_and_small", and lists none; what takes no interpolation is assumed to be in all.
+_IN_EVERY_TABLE: Final = frozenset({"copy", "identity", "square", "abs", "sign", "relu"})
+_TABLES: Final[Mapping[str, str]] = MappingProxyType({"exp": "exp and log", "log": "exp and log"})
 
 
 def rule_of(opcode: str) -> CostRule:
@@ -65,7 +70,7 @@ def cost_of(call: Call) -> Cost:
     engine = call.engine or Engine.DMA
     work = Work(**rule.work(call), **_traffic(call), **_transferred(price))
     seconds = _engine_seconds(price.cycles, price, engine, target)
-    beyond = price.assumed or bool(columns(call))
+    beyond = price.assumed or bool(columns(call)) or (price.transfer is None and _addressed_beyond_copies(call))
     latency, chain = _latencies(price, engine, target)
     return Cost(
         opcode=call.opcode,
@@ -90,7 +95,25 @@ def cost_of(call: Call) -> Cost:
 
 def signature_costs(program: Program, target: Target) -> tuple[Cost, ...]:
     """The cost of each of the program's signatures on a target, which need not be the one it was traced for."""
-    return tuple(cost_of(call_of(signature, target)) for signature in program.signatures)
+    return tuple(cost_of(_with_value(program, number, target)) for number in range(len(program.signatures)))
+
+
+def _with_value(program: Program, number: int, target: Target) -> Call:
+    """The call of a signature; of memset with the value as an attribute when all its instructions write the same."""
+    call = call_of(program.signatures[number], target)
+    if call.opcode != "memset":
+        return call
+    places = program.immediate_starts[:-1][program.signature_ids == number]
+    values = {float(value) for value in program.immediates[places]}
+    tables = [table for repeat in program.repeats for table in repeat.immediates]
+    if len(values) != 1 or {table.number for table in tables} & set(places.tolist()):
+        return call
+    return replace(call, attributes={**call.attributes, "value": values.pop()})
+
+
+def _addressed_beyond_copies(call: Call) -> bool:
+    """Whether it has a run-time address; the reference prints the interval of those for copies alone."""
+    return has_run_time_address(call) and call.opcode != "tensor_copy"
 
 
 def _engine_seconds(cycles: float, price: Price, engine: Engine, target: Target) -> float:
@@ -145,6 +168,6 @@ def _transferred(price: Price) -> dict[str, Any]:
 
 
 def _table(call: Call) -> str:
-    """The activation table that a call needs."""
+    """The activation table that a call needs, named after its functions; "" when any will do."""
     name = call.attributes.get("op") if call.opcode in ("activation", "activation_reduce", "activate2") else None
-    return "" if name is None or name in _TABLE_FREE else str(name)
+    return "" if name is None or name in _IN_EVERY_TABLE else _TABLES.get(str(name), str(name))

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from trnlab.emulator.isa.registry import Call
 from trnlab.emulator.target import Engine, Generation
-from trnlab.emulator.target.facts import DMA_GUIDE, DMA_OVERVIEW, GUIDES, ISA_COSTS
+from trnlab.emulator.target.facts import DMA_GUIDE, DMA_OVERVIEW, GUIDES, ISA, ISA_COSTS
 from trnlab.emulator.timing import dma_cost, matmul_cost
 from trnlab.emulator.timing.cost_rules_dma_compute import DMA_COMPUTE
 from trnlab.emulator.timing.cost_rules_random_numbers import RANDOM_NUMBERS
@@ -36,6 +36,21 @@ def _copy(operand: str) -> PriceRule:
     return lambda call: _every_engine(call, call[operand].free_elements / copy_speedup(call, operand))
 
 
+def _tensor_scalar(call: Call) -> Price:
+    """As a copy; GpSimd runs rsqrt alone, and that at a published rate."""
+    if call.engine is not Engine.GPSIMD:
+        return _copy("data")(call)
+    cycles = call["data"].free_elements * call.target.gpsimd_rsqrt_cycles_per_element
+    return streamed(call, {Engine.GPSIMD: cycles})
+
+
+def _memset(call: Call) -> Price:
+    """N, or half of it for zeros in bf16 or fp16; `value` is known where all memsets of the signature share it."""
+    count = call["dst"].free_elements
+    halved = call.attributes.get("value") == 0 and call["dst"].dtype in ("bfloat16", "float16")
+    return _every_engine(call, count / 2 if halved else count, gpsimd=count)
+
+
 def _tensor_tensor(call: Call) -> Price:
     count = call["dst"].free_elements
     return _every_engine(call, count * two_input_passes(call), gpsimd=2 * count)
@@ -48,11 +63,10 @@ def _tensor_reduce(call: Call) -> float:
 
 
 def _scalar_tensor_tensor(call: Call) -> float:
-    count = call["dst"].free_elements
-    views = call.present("data", "operand0", "operand1", "dst")
+    count = call["data"].free_elements
     ops = (call.attributes.get("op0"), call.attributes.get("op1"))
-    single = ops == ("subtract", "multiply") and count % 2 == 0 and all(view.dtype == "bfloat16" for view in views)
-    return count * (1 if single else 2)
+    halves = all(call[name].dtype == "bfloat16" for name in ("data", "operand1"))
+    return count * (1 if halves and ops == ("subtract", "multiply") and count % 2 == 0 else 2)
 
 
 def _exponential(call: Call) -> float:
@@ -105,6 +119,7 @@ _TENSOR: Final[dict[str, CostRule]] = {
         "Tensor: max(P, min(64, N data)), fp32 as nc_matmul; Vector: max(64, N data)",
         _nc_transpose,
         matmul_cost.transpose_work,
+        f"{ISA_COSTS}, for any dtype; fp32: {GUIDES}",
         kind="transpose",
     ),
 }
@@ -113,8 +128,7 @@ _VECTOR: Final[dict[str, CostRule]] = {
     "tensor_copy": rule(
         "max(64, N src); N/2 or N/4 in the performance modes", _copy("src"), no_work, _MODES, kind="move"
     ),
-    # The reference halves a 2-byte zero; the value is an immediate, which instructions of one signature need not share.
-    "memset": rule("max(64, N dst)", lambda call: _every_engine(call, call["dst"].free_elements), no_work, kind="move"),
+    "memset": rule("max(64, N dst); N/2 for zeros in bf16 or fp16 on Vector", _memset, no_work, kind="move"),
     "tensor_tensor": rule(
         "max(64, N dst) with one input in PSUM, or 2-byte floats in SBUF; else max(64, 2 N)",
         _tensor_tensor,
@@ -122,7 +136,10 @@ _VECTOR: Final[dict[str, CostRule]] = {
         _MODES,
     ),
     "tensor_scalar": rule(
-        "max(64, N data); N/2 or N/4 in the performance modes", _copy("data"), operations("dst", "op0", "op1"), _MODES
+        "max(64, N data); N/2 or N/4 in the performance modes; GpSimd, rsqrt alone: 150 + 4 N",
+        _tensor_scalar,
+        operations("dst", "op0", "op1"),
+        f"{_MODES}; {ISA}, engine selection",
     ),
     "tensor_reduce": rule(
         "max(64, N data); N/2 when bf16 in and out, and add or maximum",
@@ -135,7 +152,7 @@ _VECTOR: Final[dict[str, CostRule]] = {
         operations("dst", extra=2),
     ),
     "scalar_tensor_tensor": rule(
-        "max(64, 2 N dst); N when all bf16, N even, op0 subtract and op1 multiply",
+        "max(64, 2 N data); N when data and operand1 are bf16, N even, op0 subtract and op1 multiply",
         on(Engine.VECTOR, _scalar_tensor_tensor),
         operations("dst", extra=2),
     ),

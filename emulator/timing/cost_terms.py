@@ -122,7 +122,7 @@ class Cost:
     load_seconds:     what loading the stationary operand adds where the Tensor Engine did nothing before it
     fast:             whether it runs in a performance mode of the Vector Engine, over the bus shared with GpSimd
     kind:             matmul, transpose, elementwise or move; transposes are no useful work
-    table:            the activation function whose table the Scalar Engine must hold, or ""
+    table:            the activation table that the Scalar Engine must hold, or ""
     tile:             the part of the Tensor Engine's array it occupies, when that is not the whole
     formula, source:  of the rule that gave the price; assumed: no AWS document prices this on this generation
     band:             what its time may be multiplied by, (1, 1) unless assumed

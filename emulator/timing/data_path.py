@@ -2,6 +2,7 @@
 
     Vector:  max(64, elements * stretch / rate) + static overhead
     Scalar:  max(64, elements * stretch / rate)
+             600 instead of 64 where an operand on chip has an address that is known at run time only
     GpSimd:  start-up + elements * stretch
     Sync:    64
 
@@ -57,20 +58,19 @@ def copy_speedup(call: Call, source: str) -> float:
     """Elements per partition and cycle of tensor_copy and tensor_scalar, relative to the plain rate.
 
     Vector: 4 from v3 on when both sides are 2-byte floats, contiguous and in SBUF; 2 when only strided or only one
-    side is in PSUM. Scalar: 2 from v4 on for 2-byte floats. (AWS Trainium2 and Trainium3 architecture guides.)
+    side is in PSUM. Scalar: 2 from v4 on, under the conditions of the Vector Engine's 2. (AWS Trainium2 and Trainium3
+    architecture guides.)
     """
     target, sides = call.target, [call[source], call["dst"]]
-    if not all(is_fast(view.dtype, target) for view in sides):
-        return 1.0
-    if call.engine is Engine.SCALAR:
-        return target.scalar_two_byte_speedup
-    if call.engine is not Engine.VECTOR:
-        return 1.0
     in_psum = sum(view.region is MemoryRegion.psum for view in sides)
     contiguous = all(is_contiguous(view) for view in sides)
-    if in_psum == 0:
-        return target.vector_contiguous_two_byte_speedup if contiguous else target.vector_two_byte_speedup
-    return target.vector_two_byte_speedup if contiguous and in_psum == 1 else 1.0
+    doubles = in_psum == 0 or (in_psum == 1 and contiguous)
+    if not doubles or not all(is_fast(view.dtype, target) for view in sides):
+        return 1.0
+    if call.engine is Engine.VECTOR:
+        quadruples = contiguous and not in_psum
+        return target.vector_contiguous_two_byte_speedup if quadruples else target.vector_two_byte_speedup
+    return target.scalar_two_byte_speedup if call.engine is Engine.SCALAR else 1.0
 
 
 def in_performance_mode(call: Call) -> bool:
@@ -105,23 +105,36 @@ def two_input_passes(call: Call) -> float:
     return 1.0 if plain and all(view.dtype == "bfloat16" for view in views) else 2.0
 
 
-def _vector(elements: float, target: Target) -> Price:
-    cycles = elements / target.vector_elements_per_cycle
-    padding = max(0.0, target.minimum_initiation_interval_cycles - cycles)
-    return Price(cycles + padding + target.vector_static_cycles, padding=padding)
+def has_run_time_address(call: Call) -> bool:
+    """Whether an operand on chip lies where a register or a number in SBUF says."""
+    return any(view.indirect == "scalar" and view.region in ON_CHIP_REGIONS for view in call.operands.values())
 
 
-def _scalar(elements: float, target: Target) -> Price:
-    cycles = elements / target.scalar_elements_per_cycle
-    padding = max(0.0, target.minimum_initiation_interval_cycles - cycles)
+def _shortest(call: Call) -> float:
+    """The shortest interval between two instructions of this kind."""
+    if has_run_time_address(call):
+        return call.target.run_time_address_interval_cycles
+    return call.target.minimum_initiation_interval_cycles
+
+
+def _vector(elements: float, call: Call) -> Price:
+    cycles = elements / call.target.vector_elements_per_cycle
+    padding = max(0.0, _shortest(call) - cycles)
+    return Price(cycles + padding + call.target.vector_static_cycles, padding=padding)
+
+
+def _scalar(elements: float, call: Call) -> Price:
+    cycles = elements / call.target.scalar_elements_per_cycle
+    padding = max(0.0, _shortest(call) - cycles)
     return Price(cycles + padding, padding=padding)
 
 
-def _gpsimd(elements: float, target: Target) -> Price:
-    return Price(target.gpsimd_start_cycles + elements)
+def _gpsimd(elements: float, call: Call) -> Price:
+    cycles = call.target.gpsimd_start_cycles + elements
+    return Price(max(cycles, _shortest(call)) if has_run_time_address(call) else cycles)
 
 
-_ENGINES: Final[Mapping[Engine, Callable[[float, Target], Price]]] = MappingProxyType(
+_ENGINES: Final[Mapping[Engine, Callable[[float, Call], Price]]] = MappingProxyType(
     {Engine.VECTOR: _vector, Engine.SCALAR: _scalar, Engine.GPSIMD: _gpsimd}
 )
 
@@ -139,5 +152,5 @@ def streamed(call: Call, elements: Mapping[Engine, float], *, readout: bool = Fa
     if engine is None or engine not in elements:
         found, allowed = str(engine), ", ".join(elements)
         raise CostError(f"nisa.{call.opcode}", f"engine {found}", allowed, target.generation.label)
-    price = _ENGINES[engine](elements[engine] * stretch(call), target)
+    price = _ENGINES[engine](elements[engine] * stretch(call), call)
     return price._replace(cycles=price.cycles + readout * target.reduce_readout_cycles, assumed=assumed)

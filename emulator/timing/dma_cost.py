@@ -10,7 +10,8 @@ Two rules that together follow the published throughput curve (`DMA_EFFICIENCY_C
 Rates are the effective ones of AWS's DMA bandwidth guide; 35 ns and the use of the curve are derived or assumed (see
 `Target.provenance`).
 
-Descriptors that the device makes keep a generator busy: 600 ns of one of two hardware generators, or GpSimd's time.
+Descriptors that the device makes keep a generator busy: 600 ns of one of two hardware generators, or the GpSimd Engine,
+whose own instructions wait meanwhile; a transfer's data follow its first descriptors, not its last (assumed).
 Where the kernel leaves the choice to the compiler, static addresses take descriptors made before the run, run-time
 addresses hardware generation where there is any, and gathers software (assumed but for the last: AWS DGE reference).
 """

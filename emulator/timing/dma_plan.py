@@ -19,32 +19,36 @@ from trnlab.emulator.program import IndexArray, Program, Signature
 from trnlab.emulator.target import Target
 from trnlab.emulator.timing.cost import Cost
 
-GENERATORS: Final = ("hardware sync", "hardware scalar", "software")
-"""The descriptor generators of a core: two in hardware (v3 on), and GpSimd's software."""
+GENERATORS: Final = ("hardware sync", "hardware scalar")
+"""The descriptor generators of a core in hardware (v3 on); software's is the GpSimd Engine."""
 
 Loads = tuple[tuple[int, int], ...]
-"""(DMA engine, picoseconds) of one transfer."""
+"""(DMA engines as bits, picoseconds on each of them) of one transfer."""
 
 
 class PlannedTransfer(NamedTuple):
     """One transfer.
 
     loads:    the DMA engines that carry it and how long each takes
+    turn:     how long a DMA engine takes for one descriptor, which is the queue's turn there
     queue:    where it waits for its turn
     interval: shortest time until the queue's next transfer starts
-    hbm:      how long it takes what this core has of HBM
-    even:     the time of each DMA engine where all carry the same, else 0
-    generators: the places in `GENERATORS` that can make its descriptors; none where they are made before the run
-    generating: how long that takes
+    hbm:      how long it takes what this core has of HBM; 0 without HBM
+    hbm_turn: how long a turn of all its DMA engines takes that
+    generators: the places in `GENERATORS` that can make its descriptors; none where none of them does
+    generating: how long the making of its descriptors takes; 0 where they are made before the run
+    written:  whether the GpSimd Engine makes them
     """
 
     loads: Loads
+    turn: int
     queue: int
     interval: int
-    hbm: int
-    even: int = 0
+    hbm: int = 0
+    hbm_turn: int = 1
     generators: tuple[int, ...] = ()
     generating: int = 0
+    written: bool = False
 
 
 class _Side(NamedTuple):
@@ -120,14 +124,20 @@ def _transfer(cost: Cost, partition: int, queue: int, target: Target, hbm_rate: 
     transfer = cost.transfer
     assert transfer is not None
     counts = transfer.descriptors_per_engine(partition, target)
-    times = {engine: picoseconds(count * transfer.descriptor_seconds) for engine, count in sorted(counts.items())}
-    alike = len(times) == target.dma_engines and len(set(times.values())) == 1
+    engines: dict[int, int] = {}
+    for engine, count in counts.items():
+        engines[count] = engines.get(count, 0) | 1 << engine
+    hbm = picoseconds(cost.work.hbm_bytes / hbm_rate)
     return PlannedTransfer(
-        tuple(times.items()),
-        queue,
-        picoseconds(transfer.queue_interval_seconds),
-        picoseconds(cost.work.hbm_bytes / hbm_rate),
-        next(iter(times.values())) if alike else 0,
-        tuple(place for place, name in enumerate(GENERATORS) if name.startswith(transfer.generation)),
-        picoseconds(transfer.generating_seconds),
+        loads=tuple(
+            (bits, picoseconds(count * transfer.descriptor_seconds)) for count, bits in sorted(engines.items())
+        ),
+        turn=max(1, picoseconds(transfer.descriptor_seconds)),
+        queue=queue,
+        interval=picoseconds(transfer.queue_interval_seconds),
+        hbm=hbm,
+        hbm_turn=max(1, round(hbm / max(counts.values()))),
+        generators=tuple(place for place, name in enumerate(GENERATORS) if name.startswith(transfer.generation)),
+        generating=picoseconds(transfer.generating_seconds),
+        written=transfer.generation == "software",
     )

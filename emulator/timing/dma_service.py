@@ -1,30 +1,34 @@
 """DMA in the simulation: queues, descriptor generators, DMA engines and HBM, in time order.
 
 Each queue offers its oldest transfer once that is ready, the trigger's latency has passed and the queue's interval is
-over; the DMA engines take transfers in the order of these times, never in program order. A transfer whose descriptors
-are made on the device first takes its generator. The sum of all transfers never outruns this core's share of HBM.
+over; the first byte moves as soon as a DMA engine is done with the queue's earlier transfers. The queues share a DMA
+engine in turns, a descriptor each, and likewise this core's part of HBM; both are fluids (`turns`). Round robin is what
+AWS's DMA overview says of NeuronCore-v2 and v3; v4 has classes of service, assumed equal. A transfer ends when
+the last of its DMA engines and HBM are done with it. Where descriptors are made by a hardware generator, the transfer
+takes that first; those that GpSimd writes it has written before (`scheduler`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Mapping
 
 from trnlab.emulator.target import Target
 from trnlab.emulator.timing.dma_plan import GENERATORS, PlannedTransfer, picoseconds
 from trnlab.emulator.timing.schedule_plan import Wait
+from trnlab.emulator.timing.turns import NEVER, Flight, Job, Server, later
 
 
 class Queue:
-    """One DMA queue: its transfers in program order, and when the next may start."""
+    """One DMA queue: its transfers in program order, and when the next may start once the last has `begun`."""
 
-    __slots__ = ("free", "head", "last", "order")
+    __slots__ = ("begun", "free", "head", "last", "order")
 
     def __init__(self) -> None:
         self.order: list[int] = []
         self.head = 0
         self.free = 0
         self.last = -1
+        self.begun = True
 
     @property
     def next(self) -> int:
@@ -32,100 +36,141 @@ class Queue:
         return self.order[self.head] if self.head < len(self.order) else -1
 
 
-class Carried(NamedTuple):
-    """A transfer that has been handed out: first and last byte, and what the last byte waited for (or cause -1)."""
+class Alike:
+    """DMA engines that are in one state, as bits of `engines`, and the server that stands for each of them."""
 
-    start: int
-    end: int
-    wait: int
-    cause: int
+    __slots__ = ("engines", "server")
+
+    def __init__(self, engines: int, server: Server) -> None:
+        self.engines, self.server = engines, server
 
 
 class DmaEngines:
-    """The DMA engines, the descriptor generators and HBM."""
+    """The DMA engines, the hardware descriptor generators and HBM.
 
-    __slots__ = ("free", "generator_free", "hbm_free", "hbm_last", "last", "latency", "level", "level_last", "spans")
+    due:   when the next of them is done with a part of a transfer
+    spans: (step, bits of DMA engines, start, end) of what has been carried
+    """
+
+    __slots__ = ("due", "flights", "generator_free", "groups", "hbm", "latency", "spans")
 
     def __init__(self, target: Target) -> None:
         self.latency = picoseconds(target.dma_start_latency_ns * 1e-9)
-        self.free = [0] * target.dma_engines
-        self.last = [-1] * target.dma_engines
-        # While all engines are in one state it is kept here, and `free` is out of date.
-        self.level: int | None = 0
-        self.level_last = -1
+        self.groups = [Alike((1 << target.dma_engines) - 1, Server())]
+        self.hbm = Server()
+        self.flights: list[Flight] = []
         self.generator_free = [0] * len(GENERATORS)
-        self.hbm_free, self.hbm_last = 0, -1
         self.spans: list[tuple[int, int, int, int]] = []
+        self.due = NEVER
 
     def generator_ready(self, transfer: PlannedTransfer) -> int:
         """When the data can start as far as the transfer's descriptor generator is concerned."""
         return min(self.generator_free[place] for place in transfer.generators) + self.latency
 
-    def carry(self, now: int, step: int, transfer: PlannedTransfer) -> Carried:
-        """Occupy the generator, the DMA engines and HBM from now on."""
+    def carry(self, now: int, step: int, transfer: PlannedTransfer) -> Flight:
+        """Hand over a transfer; its `start` is now where a DMA engine begins with it at once."""
         if transfer.generators:
             place = min(transfer.generators, key=self.generator_free.__getitem__)
             self.generator_free[place] = now - self.latency + transfer.generating
-        if transfer.even and self.level is not None:
-            done = self._carry_level(now, step, transfer.even)
-        else:
-            done = self._carry_each(now, step, transfer)
-        if transfer.hbm:
-            self.hbm_free = max(self.hbm_free, done.start) + transfer.hbm
-            if self.hbm_free > done.end:
-                done = Carried(done.start, self.hbm_free, Wait.HBM, self.hbm_last)
-            self.hbm_last = step
-        return done
+        flight, begins = Flight(step, transfer), False
+        self.flights.append(flight)
+        flight.parts = 1 if transfer.hbm else 0
+        for bits, time in transfer.loads:
+            for group in self._cut(bits):
+                flight.parts += 1
+                begins |= group.server.add(now, Job(flight, time, transfer.turn))
+        if begins:
+            self._begin(now, flight)
+        self._plan()
+        return flight
 
-    def state(self, now: int) -> tuple[int, ...]:
-        """What later transfers depend on, relative to now."""
-        free = self.free if self.level is None else [self.level] * len(self.free)
-        times = [*free, *self.generator_free, self.hbm_free]
-        return tuple(max(when - now, -1 - self.latency) for when in times)
+    def proceed(self, now: int) -> tuple[list[Flight], list[Flight]]:
+        """At the due time: the transfers whose first byte moves now, and those whose last one has."""
+        done: list[Flight] = []
+        begun: list[Flight] = []
+        if self.hbm.due == now:
+            done += [job.flight for job in self.hbm.finish(now)[0] if self._parted(job, Wait.HBM)]
+        for group in self.groups:
+            if group.server.due != now:
+                continue
+            ended, following = group.server.finish(now)
+            for job in ended:
+                self.spans.append((job.flight.step, group.engines, job.begin, now))
+                if self._parted(job, Wait.DMA):
+                    done.append(job.flight)
+            for job in following:
+                if job.flight.start == NEVER:
+                    self._begin(now, job.flight)
+                    begun.append(job.flight)
+        if len(self.groups) > 1:
+            self._rejoin()
+        self._plan()
+        return begun, done
 
-    def users(self) -> list[int]:
-        """The step that used each DMA engine, and HBM, last."""
-        last = self.last if self.level is None else [self.level_last] * len(self.last)
-        return [*last, self.hbm_last]
+    def _begin(self, now: int, flight: Flight) -> None:
+        """The first byte moves: from here on the transfer takes its share of HBM."""
+        flight.start = now
+        if flight.transfer.hbm:
+            self.hbm.add(now, Job(flight, flight.transfer.hbm, flight.transfer.hbm_turn))
 
-    def shift(self, steps: int, time: int, begin: int) -> None:
-        """Put everything so much later; steps from `begin` on become their twins."""
-        self.free = [when + time for when in self.free]
-        self.last = [last + steps if last >= begin else last for last in self.last]
-        self.level = None if self.level is None else self.level + time
-        self.level_last += steps if self.level_last >= begin else 0
+    def _parted(self, job: Job, kind: Wait) -> bool:
+        """Note that a server is done with a job; whether it was the flight's last."""
+        flight = job.flight
+        flight.parts -= 1
+        flight.kind, flight.cause = kind, job.behind
+        if flight.parts:
+            return False
+        self.flights.remove(flight)
+        return True
+
+    def _cut(self, bits: int) -> list[Alike]:
+        """The groups that make up these DMA engines; those that are only in part among them are divided."""
+        if len(self.groups) == 1 and self.groups[0].engines == bits:
+            return self.groups
+        for group in tuple(self.groups):
+            common = group.engines & bits
+            if common not in (0, group.engines):
+                self.groups.append(Alike(group.engines ^ common, group.server.copy()))
+                group.engines = common
+        self.groups.sort(key=lambda item: item.engines & -item.engines)
+        return [group for group in self.groups if group.engines & bits]
+
+    def _rejoin(self) -> None:
+        """DMA engines without work are in one state."""
+        idle = [group for group in self.groups if not group.server.heads]
+        if len(idle) > 1:
+            idle[0].engines = sum(group.engines for group in idle)
+            self.groups = [group for group in self.groups if group.server.heads or group is idle[0]]
+
+    def _plan(self) -> None:
+        self.due = self.hbm.due
+        for group in self.groups:
+            self.due = min(self.due, group.server.due)
+
+    # -- for skipping -----------------------------------------------------------------------------------------------
+
+    def state(self, now: int, relative: Callable[[int], int]) -> Iterator[int]:
+        """What later transfers depend on; times from now on, steps by `relative`."""
+        for when in self.generator_free:
+            yield max(when - now, -1 - self.latency)
+        yield len(self.flights)
+        for flight in self.flights:
+            yield from (relative(flight.step), flight.parts, -1 if flight.start == NEVER else now - flight.start)
+        yield len(self.groups)
+        for group in self.groups:
+            yield group.engines
+            yield from group.server.state(now, relative)
+        yield from self.hbm.state(now, relative)
+
+    def shift(self, time: int, moved: Callable[[int], int]) -> None:
+        """Put everything so much later; steps become `moved` ones."""
         self.generator_free = [when + time for when in self.generator_free]
-        self.hbm_free += time
-        self.hbm_last += steps if self.hbm_last >= begin else 0
-
-    def _carry_level(self, now: int, step: int, time: int) -> Carried:
-        """All engines together."""
-        free = self.level or 0
-        start, cause = (free, self.level_last) if free > now else (now, -1)
-        self.level, self.level_last = start + time, step
-        self.spans.append((step, -1, start, start + time))
-        return Carried(start, start + time, Wait.DMA, cause)
-
-    def _carry_each(self, now: int, step: int, transfer: PlannedTransfer) -> Carried:
-        if self.level is not None:
-            self.free = [self.level] * len(self.free)
-            self.last = [self.level_last] * len(self.free)
-            self.level = None
-        begin, latest, cause = -1, now, -1
-        free, last, spans = self.free, self.last, self.spans
-        for engine, time in transfer.loads:
-            waits = free[engine] > now
-            start = free[engine] if waits else now
-            end = start + time
-            if end > latest:
-                latest, cause = end, last[engine] if waits else -1
-            if begin < 0 or start < begin:
-                begin = start
-            free[engine], last[engine] = end, step
-            spans.append((step, engine, start, end))
-        if transfer.even and min(free) == latest:
-            self.level, self.level_last = latest, step
-        return Carried(max(begin, 0), latest, Wait.DMA, cause)
+        for flight in self.flights:
+            flight.step = moved(flight.step)
+            flight.start = later(flight.start, time)
+        for server in (self.hbm, *(group.server for group in self.groups)):
+            server.shift(time, moved)
+        self._plan()
 
 
 def queues_of(transfers: Mapping[int, PlannedTransfer]) -> list[Queue]:

@@ -39,14 +39,14 @@ def _macs_per_row(call: Call, rate: str) -> int:
 def _cycles_per_row(call: Call, rate: str) -> float:
     """Cycles of the array for one moving row; FP8 without double-row runs at the bf16 rate."""
     if rate == "fp32" and _is_exact_in_two_passes(call):
-        return call.target.tensor_fp32_transpose_cycles_per_row
+        return call.target.tensor_fp32_exact_cycles_per_row
     macs = _macs_per_row(call, rate)
     speed = "bf16" if rate == "fp8" and macs == 1 else rate
     return macs / float(getattr(call.target, f"tensor_{speed}_macs_per_cycle"))
 
 
 def _is_exact_in_two_passes(call: Call) -> bool:
-    """Whether fp32 needs fewer passes: a transpose, or an fp32 operand that holds only zeros and ones."""
+    """Whether fp32 may need fewer passes: a transpose, or an fp32 operand that holds only zeros and ones."""
     hints = ("stationary", "moving")
     onezero = any(call.attributes.get(f"is_{name}_onezero") and call[name].dtype == "float32" for name in hints)
     return onezero or call.opcode == "nc_transpose" or bool(call.attributes.get("is_transpose"))

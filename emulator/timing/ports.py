@@ -5,7 +5,7 @@
     and later       share; Vector and Scalar Engine take turns at one bank of PSUM
 
 (AWS architecture guides for Trainium/Inferentia2 and Trainium2.) The guides say that these accesses are serialised, or
-arbitrated, not how finely: whole instructions is an assumption.
+arbitrated, not how finely: whole instructions is an assumption. GpSimd's writing of a transfer's descriptors is one.
 """
 
 from __future__ import annotations
@@ -37,11 +37,23 @@ def touches(signature: Signature, region: MemoryRegion) -> bool:
 
 
 def sbuf_ports(signature: Signature, cost: Cost, target: Target) -> Ports:
-    """The SBUF port, when the instruction holds it."""
+    """The SBUF port, when the instruction holds it; GpSimd writes descriptors to SBUF (AWS Trainium2 guide, DGE)."""
+    if _is_written(cost):
+        return (SBUF_PORT,)
     if cost.engine not in _AT_SBUF or not touches(signature, MemoryRegion.sbuf):
         return ()
     alone = target.has(Feature.VECTOR_GPSIMD_SHARE_SBUF)
     return () if alone and cost.engine is Engine.VECTOR and not cost.fast else (SBUF_PORT,)
+
+
+def engines_used(costs: Sequence[Cost]) -> set[Engine]:
+    """The engines that instructions occupy; GpSimd's also where it only writes the descriptors of transfers."""
+    written = {Engine.GPSIMD for cost in costs if _is_written(cost)}
+    return written | {cost.engine for cost in costs}
+
+
+def _is_written(cost: Cost) -> bool:
+    return cost.transfer is not None and cost.transfer.generation == "software"
 
 
 def holds_psum(signature: Signature, cost: Cost) -> bool:
@@ -53,7 +65,7 @@ def ports_of(
     program: Program, target: Target, costs: Sequence[Cost], steps: IndexArray, banks: dict[int, range]
 ) -> list[Ports]:
     """The ports of every step; both kinds only where two engines of the program meet at them."""
-    used = {cost.engine for cost in costs}
+    used = engines_used(costs)
     pairs = zip(program.signatures, costs, strict=True)
     fixed = [sbuf_ports(signature, cost, target) if used >= set(_AT_SBUF) else () for signature, cost in pairs]
     at_psum = [holds_psum(signature, cost) for signature, cost in zip(program.signatures, costs, strict=True)]

@@ -14,10 +14,11 @@ The graph has a node per step, and further nodes, numbered from the steps on, wh
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -35,6 +36,9 @@ ENGINES: Final = (Engine.TENSOR, Engine.VECTOR, Engine.SCALAR, Engine.GPSIMD, En
 """The numbering of engines in plans and timelines."""
 DMA_ENGINE: Final = ENGINES.index(Engine.DMA)
 TENSOR_ENGINE: Final = ENGINES.index(Engine.TENSOR)
+GPSIMD_ENGINE: Final = ENGINES.index(Engine.GPSIMD)
+
+FloatArray = np.ndarray[Any, np.dtype[np.float64]]
 
 
 class Wait(IntEnum):
@@ -42,6 +46,7 @@ class Wait(IntEnum):
 
     START: nothing. DATA: a producer. ENGINE: its engine. DMA: its queue, a DMA engine or a descriptor generator.
     HBM: memory bandwidth. SBUF, PSUM: memory that another tile still held. PORT: a memory port that engines share.
+    DESCRIPTORS: those of a transfer, its own or another, that GpSimd was writing (`played.Writing`).
     """
 
     START = 0
@@ -52,6 +57,7 @@ class Wait(IntEnum):
     SBUF = 5
     PSUM = 6
     PORT = 7
+    DESCRIPTORS = 8
 
 
 _WAIT_OF: Final = {MemoryRegion.sbuf: Wait.SBUF, MemoryRegion.psum: Wait.PSUM}
@@ -68,7 +74,7 @@ class Plan:
     lanes:      lanes of the engine that the step occupies; more than one lane exists where array tiles overlap
     lane_count: by engine
     background: whether the step is a transpose that may run beside what occupies the array
-    ports:      shared memory ports that the step holds while it runs
+    ports:      shared memory ports that the step holds while it runs, or while GpSimd writes its descriptors
     table:      number of the activation table it needs, 0 for none
     successors: node i's consumers are successors[first[i] : first[i + 1]], with the delay and `Wait` of each edge
     producers:  how many edges each node waits for
@@ -98,16 +104,25 @@ class Plan:
 
     def busiest_picoseconds(self) -> int:
         """Work of the busiest engine, DMA engine or HBM, if it never waited: no schedule is shorter."""
+        memory = sum(transfer.hbm for transfer in self.transfers.values())
+        return int(max(self.engine_work().max(initial=0), self.dma_work().max(initial=0), memory))
+
+    def engine_work(self) -> FloatArray:
+        """Picoseconds of occupancy by engine if none ever waited, at their full clock."""
         share = np.array([len(lanes) for lanes in self.lanes]) / np.array(self.lane_count)[self.engine]
         # Transposes in the background halve at best what they and the array's other work take.
         share = np.where(np.array(self.background, bool), share / 2, share)
-        engines = np.bincount(self.engine, weights=self.duration * share, minlength=len(ENGINES))
+        work = np.bincount(self.engine, weights=self.duration * share, minlength=len(ENGINES)).astype(np.float64)
+        work[GPSIMD_ENGINE] += sum(transfer.generating for transfer in self.transfers.values() if transfer.written)
+        return work
+
+    def dma_work(self) -> IndexArray:
+        """Picoseconds that each DMA engine carries data, whatever the order."""
         carried = np.zeros(self.target.dma_engines, np.int64)
-        for transfer in self.transfers.values():
-            for engine, time in transfer.loads:
-                carried[engine] += time
-        memory = sum(transfer.hbm for transfer in self.transfers.values())
-        return int(max(engines.max(initial=0), carried.max(initial=0), memory))
+        for transfer, times in Counter(self.transfers.values()).items():
+            for engines, time in transfer.loads:
+                carried += times * time * (engines >> np.arange(len(carried)) & 1)
+        return carried
 
 
 def make_plan(

@@ -3,48 +3,26 @@
 Engines issue one instruction at a time: of the `window` instructions at the head of their queue the oldest that is
 ready. A window of 1 is strict program order. Matmuls on different tiles of the array run side by side, and so do, where
 the hardware can, a transpose and whatever else the Tensor Engine does. An instruction that needs a memory port which
-another engine holds waits at the head of its engine. Loops are played until their state returns and then copied, to the
-same picosecond (`skipping`).
+another engine holds waits at the head of its engine. A transfer whose descriptors GpSimd writes is an instruction of
+GpSimd first: it takes its turn there, and the memory port, and goes to its DMA queue when the writing begins. Loops are
+played until their state returns and then copied, to the same picosecond (`skipping`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from heapq import heappop, heappush
-from typing import NamedTuple
 
 import numpy as np
 
-from trnlab.emulator.program import IndexArray
 from trnlab.emulator.timing.dma_plan import picoseconds
 from trnlab.emulator.timing.dma_service import DmaEngines, queues_of
+from trnlab.emulator.timing.played import Played, Writing, spans_of
 from trnlab.emulator.timing.ports import FIRST_BANK
-from trnlab.emulator.timing.schedule_plan import DMA_ENGINE, TENSOR_ENGINE, Plan, Wait
+from trnlab.emulator.timing.schedule_plan import DMA_ENGINE, GPSIMD_ENGINE, TENSOR_ENGINE, Plan, Wait
 from trnlab.emulator.timing.skipping import Round, Watch, copied
 from trnlab.emulator.timing.stations import Station, Throttle
 from trnlab.emulator.timing.steady import find_period
-
-__all__ = ["Played", "Simulation", "Spans", "Wait"]
-
-
-class Spans(NamedTuple):
-    """One row per piece of a transfer: its step, the DMA engine that carried it, and when."""
-
-    step: IndexArray
-    engine: IndexArray
-    start_ps: IndexArray
-    end_ps: IndexArray
-
-
-@dataclass(frozen=True, eq=False)
-class Played:
-    """One row per step: when it ran, what it waited for last (`Wait`), and the step that it waited for, or -1."""
-
-    start_ps: IndexArray
-    end_ps: IndexArray
-    wait: IndexArray
-    cause: IndexArray
-    spans: Spans
+from trnlab.emulator.timing.turns import NEVER, Flight
 
 
 class Simulation:
@@ -56,10 +34,15 @@ class Simulation:
         self.count = count
         self.duration = plan.duration.tolist()
         self.engine = plan.engine.tolist()
+        self.issuer = plan.engine.tolist()
+        for step, transfer in plan.transfers.items():
+            if transfer.written:
+                self.issuer[step], self.duration[step] = GPSIMD_ENGINE, transfer.generating
         self.pending = list(plan.producers)
         self.ready = [0] * nodes
         self.start, self.end = [0] * count, [0] * nodes
         self.wait, self.cause = [0] * nodes, [-1] * nodes
+        self.written, self.written_wait, self.written_cause = [-1] * count, [0] * count, [-1] * count
         self.place = [0] * count
         self.issued_at, self.high = [-1] * count, -1
         self.events: list[tuple[int, int]] = []
@@ -76,10 +59,12 @@ class Simulation:
         """Give every engine and queue its steps in program order."""
         orders: list[list[int]] = [[] for _ in self.plan.lane_count]
         self.queues = queues_of(self.plan.transfers)
-        for step, engine in enumerate(self.engine):
-            order = self.queues[self.plan.transfers[step].queue].order if engine == DMA_ENGINE else orders[engine]
-            self.place[step] = len(order)
-            order.append(step)
+        for step, transfer in sorted(self.plan.transfers.items()):
+            self.queues[transfer.queue].order.append(step)
+        for step, engine in enumerate(self.issuer):
+            if engine != DMA_ENGINE:
+                self.place[step] = len(orders[engine])
+                orders[engine].append(step)
         # One lane more than the plan counts: the background of the Tensor Engine.
         self.stations = [Station(o, n + 1, window) for o, n in zip(orders, self.plan.lane_count, strict=True)]
 
@@ -88,12 +73,16 @@ class Simulation:
         for node, pending in enumerate(self.pending):
             if not pending:
                 self._offer(node)
-        while self.events:
-            now, actor = heappop(self.events)
-            if actor < DMA_ENGINE:
-                self._issue(now, actor)
+        while self.events or self.dma.due < NEVER:
+            if not self.events or self.dma.due <= self.events[0][0]:
+                now = self.dma.due
+                self._proceed(now)
             else:
-                self._dispatch(now, actor - DMA_ENGINE)
+                now, actor = heappop(self.events)
+                if actor < DMA_ENGINE:
+                    self._issue(now, actor)
+                else:
+                    self._dispatch(now, actor - DMA_ENGINE)
             if self.watch is not None and not self.watch.done:
                 self.watch.advance(now)
         return self._played()
@@ -107,8 +96,17 @@ class Simulation:
             copied(rounds, end, by_time=True),
             copied(rounds, wait, by_time=False),
             copied(rounds, cause, by_time=False, moved=True),
-            _spans(self.dma.spans, rounds, self.plan.target.dma_engines),
+            spans_of(self.dma.spans, rounds, self.plan.target.dma_engines),
+            self._writing(rounds),
         )
+
+    def _writing(self, rounds: list[Round]) -> Writing:
+        steps = np.array([step for step, item in sorted(self.plan.transfers.items()) if item.written], np.int64)
+        start, wait, cause = np.array([self.written, self.written_wait, self.written_cause], np.int64).reshape(3, -1)
+        start = copied(rounds, start, by_time=True)[steps]
+        wait = copied(rounds, wait, by_time=False)[steps]
+        cause = copied(rounds, cause, by_time=False, moved=True)[steps]
+        return Writing(steps, start, start + np.array(self.duration, np.int64)[steps], wait, cause)
 
     def _offer(self, node: int) -> None:
         """All producers of the node are known to end: queue a step for its engine at the time it becomes ready."""
@@ -116,18 +114,19 @@ class Simulation:
             self.end[node] = self.ready[node]
             self._ended(node)
             return
-        engine = self.engine[node]
+        engine = self.issuer[node]
         if engine == DMA_ENGINE:
-            number = self.plan.transfers[node].queue
-            if self.place[node] == self.queues[number].head:
-                self._offer_transfer(node, number)
+            self._offer_transfer(node)
             return
         heappush(self.stations[engine].waiting, (self.ready[node], self.place[node]))
         heappush(self.events, (self.ready[node], engine))
 
-    def _offer_transfer(self, step: int, number: int) -> None:
-        when = max(self.ready[step] + self.dma.latency, self.queues[number].free)
-        heappush(self.events, (when, DMA_ENGINE + number))
+    def _offer_transfer(self, step: int) -> None:
+        """Let its queue offer a transfer that is ready, if it is the next one and the one before has begun."""
+        number = self.plan.transfers[step].queue
+        queue = self.queues[number]
+        if queue.next == step and queue.begun:
+            heappush(self.events, (max(self.ready[step] + self.dma.latency, queue.free), DMA_ENGINE + number))
 
     def _ended(self, node: int) -> None:
         """Tell the consumers of a node when its result reaches them."""
@@ -169,15 +168,20 @@ class Simulation:
         if when <= now:
             return True
         self.ready[step] = when
-        self.wait[step], self.cause[step] = Wait.PORT, self.port_last[last]
+        self._waited(step, Wait.PORT, self.port_last[last])
         heappush(self.events, (when, engine))
         return False
 
+    def _waited(self, step: int, kind: Wait, cause: int) -> None:
+        """Note what it waited for on its engine or at a port; transfers hold these only while they are written."""
+        self.wait[step] = Wait.DESCRIPTORS if self.engine[cause] == DMA_ENGINE else kind
+        self.cause[step] = cause
+
     def _start(self, now: int, step: int, station: Station, lanes: tuple[int, ...]) -> None:
-        plan, engine = self.plan, self.engine[step]
+        plan, engine = self.plan, self.issuer[step]
         busiest = max(lanes, key=station.free.__getitem__)
         if now > self.ready[step]:
-            self.wait[step], self.cause[step] = Wait.ENGINE, station.last[busiest]
+            self._waited(step, Wait.ENGINE, station.last[busiest])
         duration = self.duration[step]
         if engine == TENSOR_ENGINE:
             duration += plan.exposed[step] if now > station.free[busiest] else 0
@@ -190,17 +194,24 @@ class Simulation:
             station.free[lane], station.last[lane] = end, step
         for port in plan.ports[step]:
             self.port_free[port], self.port_last[port] = end, step
-        self.start[step], self.end[step] = now, end
-        self._issued(now, step)
         heappush(self.events, (end, engine))
+        self.high = max(self.high, step)
+        if self.engine[step] == DMA_ENGINE:
+            self._write(now, step)
+            return
+        self.start[step], self.end[step] = now, end
+        self.issued_at[step] = now
         self._ended(step)
 
-    def _issued(self, now: int, step: int) -> None:
-        self.issued_at[step] = now
-        self.high = max(self.high, step)
+    def _write(self, now: int, step: int) -> None:
+        """The writing of a transfer's descriptors begins: from now on the transfer is ready for its queue."""
+        self.written[step], self.written_wait[step], self.written_cause[step] = now, self.wait[step], self.cause[step]
+        self.ready[step] = now
+        self.wait[step], self.cause[step] = Wait.DESCRIPTORS, step
+        self._offer_transfer(step)
 
     def _dispatch(self, now: int, number: int) -> None:
-        """Hand the queue's oldest transfer to the DMA engines, and offer its next one."""
+        """Hand the queue's oldest transfer to the DMA engines."""
         queue, dma = self.queues[number], self.dma
         step = queue.next
         transfer = self.plan.transfers[step]
@@ -211,29 +222,33 @@ class Simulation:
                 return
         if now > self.ready[step] + dma.latency:
             self.wait[step], self.cause[step] = Wait.DMA, queue.last
-        carried = dma.carry(now, step, transfer)
-        if carried.cause >= 0:
-            self.wait[step], self.cause[step] = carried.wait, carried.cause
-        self.start[step], self.end[step] = carried.start, carried.end
-        self._issued(now, step)
         queue.head += 1
-        queue.free, queue.last = carried.start + transfer.interval, step
-        following = queue.next
-        if following >= 0 and not self.pending[following]:
-            self._offer_transfer(following, number)
-        self._ended(step)
+        queue.last, queue.begun = step, False
+        self.high = max(self.high, step)
+        flight = dma.carry(now, step, transfer)
+        if flight.start == now:
+            self._begun(flight)
 
+    def _begun(self, flight: Flight) -> None:
+        """The first byte of a transfer has moved: its queue's interval runs."""
+        queue = self.queues[flight.queue]
+        queue.free, queue.begun = flight.start + flight.transfer.interval, True
+        if queue.next >= 0 and not self.pending[queue.next] and self._is_written(queue.next):
+            self._offer_transfer(queue.next)
 
-def _spans(rows: list[tuple[int, int, int, int]], rounds: list[Round], engines: int) -> Spans:
-    """The recorded pieces as columns; what all engines carried at once is one row for each of them."""
-    table = np.array(rows, np.int64).reshape(-1, 4)
-    for item in reversed(rounds):
-        mine = table[item.spans[0] : item.spans[1]]
-        step = np.array([item.by_steps, 0, item.by_time, item.by_time], np.int64)
-        copies = mine[None] + np.arange(1, item.copies + 1)[:, None, None] * step
-        table = np.concatenate([table[: item.spans[1]], copies.reshape(-1, 4), table[item.spans[1] :]])
-    counts = np.where(table[:, 1] < 0, engines, 1)
-    spread = np.repeat(table, counts, axis=0)
-    within = np.arange(len(spread)) - np.repeat(np.cumsum(counts) - counts, counts)
-    spread[:, 1] = np.where(spread[:, 1] < 0, within, spread[:, 1])
-    return Spans(*spread.T)
+    def _is_written(self, step: int) -> bool:
+        """Whether the transfer needs no descriptors from GpSimd any more."""
+        return self.issuer[step] == DMA_ENGINE or self.written[step] >= 0
+
+    def _proceed(self, now: int) -> None:
+        """DMA engines or HBM are done with a part of a transfer."""
+        begun, done = self.dma.proceed(now)
+        for flight in begun:
+            self._begun(flight)
+        for flight in done:
+            step = flight.step
+            if flight.cause >= 0:
+                self.wait[step], self.cause[step] = flight.kind, flight.cause
+            self.start[step], self.end[step] = flight.start, now
+            self.issued_at[step] = now
+            self._ended(step)

@@ -1,8 +1,9 @@
 """Skipping steady state: once the simulation's state returns, what follows is what followed before, shifted.
 
 At every period of the plan the state is written down relative to the present: which steps have been issued, what the
-others still wait for and until when, how long engines, queues, ports, DMA engines and HBM stay occupied and by which
-step, which events lie ahead. Everything later follows from that state and from the plan. So when a state returns, and
+others still wait for and until when, how long engines, queues and ports stay occupied and by which step, how far the
+DMA engines and HBM are with the transfers on their way, which events lie ahead. A transfer counts as issued when it has
+ended. Everything later follows from that state and from the plan. So when a state returns, and
 the plan repeats itself over the steps concerned, as many whole rounds as fit are copied instead of simulated, and
 nothing differs from a full simulation.
 """
@@ -10,6 +11,7 @@ nothing differs from a full simulation.
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left
 from heapq import heapify
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -106,15 +108,19 @@ class Watch:
             for node in group:
                 numbers.extend((node - start, pending[node], max(simulation.ready[node] - now, self.floor)))
                 numbers.extend((simulation.wait[node], self._relative(simulation.cause[node])))
+        for step in open_steps:
+            if simulation.written[step] >= 0:
+                numbers.extend((step - low, simulation.written[step] - now, simulation.written_wait[step]))
+                numbers.append(self._relative(simulation.written_cause[step]))
         for station in simulation.stations:
             numbers.append(station.table)
             numbers.extend(_after(station.free, now))
             numbers.extend(map(self._relative, station.last))
         for queue in simulation.queues:
-            numbers.extend((*_after([queue.free], now), self._relative(queue.last)))
+            numbers.extend((*_after([queue.free], now), self._relative(queue.last), queue.begun))
         numbers.extend(_after(simulation.port_free, now))
-        numbers.extend(map(self._relative, (*simulation.port_last, *simulation.dma.users())))
-        numbers.extend((*simulation.dma.state(now), *simulation.throttle.state(now)))
+        numbers.extend(map(self._relative, simulation.port_last))
+        numbers.extend((*simulation.dma.state(now, self._relative), *simulation.throttle.state(now)))
         return numbers.tobytes()
 
     def _relative(self, step: int) -> int:
@@ -147,7 +153,8 @@ class Watch:
             order, head = station.order, station.head
             if head < len(order) and order[head] < self.period.end:
                 furthest = max(furthest, order[min(head + station.window, len(order) - 1)] + 1)
-        return furthest
+        queued = (queue.next + 1 for queue in self.simulation.queues if queue.next < self.period.end)
+        return max(furthest, *queued, 0)
 
     def _shift(self, steps: int, time: int) -> None:
         """Put the whole state so many steps and so much time ahead."""
@@ -161,23 +168,27 @@ class Watch:
         issued[low + steps : reach + steps] = [mark + time if mark >= 0 else mark for mark in marks]
         for queue in simulation.queues:
             queue.free += time
-            while queue.next >= 0 and issued[queue.next] >= 0:
-                queue.head += 1
-            queue.last += steps if queue.last >= self.period.begin else 0
+            queue.last = self._twin(queue.last, steps)
+            if 0 <= queue.next < self.period.end:
+                queue.head = bisect_left(queue.order, queue.next + steps)
         for station in simulation.stations:
             self._shift_station(station, steps, time)
         simulation.port_free = [when + time for when in simulation.port_free]
-        simulation.port_last = [last + steps if last >= self.period.begin else last for last in simulation.port_last]
-        simulation.dma.shift(steps, time, self.period.begin)
+        simulation.port_last = [self._twin(last, steps) for last in simulation.port_last]
+        simulation.dma.shift(time, lambda step: self._twin(step, steps))
         simulation.throttle.shift(time)
         simulation.events = [(when + time, actor) for when, actor in simulation.events]
         heapify(simulation.events)
         simulation.high += steps
         self.low = low + steps
 
+    def _twin(self, step: int, steps: int) -> int:
+        """The step so many later, of one in the repeating stretch; those before it stand for themselves."""
+        return step + steps if step >= self.period.begin else step
+
     def _copy(self, numbers: range, by: int, time: int) -> None:
         """What steps or nodes still wait for, moved to their twins; those issued or ended stay as they are."""
-        simulation, begin = self.simulation, self.period.begin
+        simulation = self.simulation
         if numbers.start >= simulation.count:
             steps = by // self.period.nodes * self.period.steps if self.period.nodes else 0
             waiting = [number for number in numbers if simulation.pending[number]]
@@ -189,18 +200,33 @@ class Watch:
         for number, (pending, ready, wait, cause) in zip(waiting, rows, strict=True):
             twin = number + by
             simulation.pending[twin], simulation.ready[twin], simulation.wait[twin] = pending, ready + time, wait
-            simulation.cause[twin] = cause + steps if cause >= begin else cause
+            simulation.cause[twin] = self._twin(cause, steps)
+        if numbers.start < simulation.count:
+            self._copy_writing(waiting, steps, time)
+
+    def _copy_writing(self, waiting: list[int], steps: int, time: int) -> None:
+        """The writing of descriptors of transfers that have not ended."""
+        simulation = self.simulation
+        rows = [
+            (simulation.written[step], simulation.written_wait[step], simulation.written_cause[step])
+            for step in waiting
+        ]
+        for step, (when, wait, cause) in zip(waiting, rows, strict=True):
+            if when >= 0:
+                twin = step + steps
+                simulation.written[twin], simulation.written_wait[twin] = when + time, wait
+                simulation.written_cause[twin] = self._twin(cause, steps)
 
     def _shift_station(self, station: Station, steps: int, time: int) -> None:
         simulation = self.simulation
         station.free = [when + time for when in station.free]
-        station.last = [last + steps if last >= self.period.begin else last for last in station.last]
-        issued = simulation.issued_at
+        station.last = [self._twin(last, steps) for last in station.last]
+        issued, written = simulation.issued_at, simulation.written
         for place in range(station.head, len(station.order)):
             step = station.order[place]
             if step >= self.low + steps + (self._reach() - self.low):
                 break
-            station.issued[place] = issued[step] >= 0
+            station.issued[place] = issued[step] >= 0 or written[step] >= 0
         while station.issued[station.head]:
             station.head += 1
         places = range(station.head, len(station.order))

@@ -7,12 +7,13 @@ Order: "list" lets each engine start the oldest ready instruction among the next
 compiler would arrange them; "program" is strictly in order. By default kernels that place buffers by hand keep their
 order, others are list-scheduled; `Timeline.order` says which it was.
 
-Modelled: engines that issue in order and signal by semaphores; DMA queues, descriptor generators, sixteen DMA engines
-and this core's share of HBM; tiles that rotate through SBUF and PSUM as far as they fit; memory ports that engines
-share; the Tensor Engine's throttling after idle time, hidden and exposed weight loads, transposes in its background.
+Modelled: engines that issue in order and signal by semaphores; DMA queues that take turns on sixteen DMA engines and at
+this core's share of HBM; descriptor generators, and the GpSimd Engine's time where it writes descriptors; tiles that
+rotate through SBUF and PSUM as far as they fit; memory ports that engines share; the Tensor Engine's throttling after
+idle time, hidden and exposed weight loads, transposes in its background.
 Not modelled: the start and end of an execution (`Target.execution_overhead_seconds`), instruction fetch, branches of
-structured loops, other cores, what software descriptor generation takes from GpSimd's own instructions, the
-round-robin of DMA queues inside a transfer. Loop bounds known only at run time are assumed.
+structured loops, other cores, single descriptors (the queues' turns are a fluid, see `turns`), a DMA engine that waits
+for HBM in the middle of a transfer. Loop bounds known only at run time are assumed.
 """
 
 from __future__ import annotations
@@ -30,8 +31,9 @@ from trnlab.emulator.program import IndexArray, Program
 from trnlab.emulator.target import Engine, Target, get_target
 from trnlab.emulator.timing.cost import Cost, Work, signature_costs
 from trnlab.emulator.timing.idle import covered, idle_seconds
+from trnlab.emulator.timing.played import Played, Spans, Writing
 from trnlab.emulator.timing.schedule_plan import DMA_ENGINE, ENGINES, TENSOR_ENGINE, Plan, Wait, hbm_rate, make_plan
-from trnlab.emulator.timing.scheduler import Played, Simulation, Spans
+from trnlab.emulator.timing.scheduler import Simulation
 
 Order = Literal["list", "program"]
 
@@ -46,7 +48,10 @@ _BANDED: Final[Mapping[str, bool]] = {
 
 
 class Event(NamedTuple):
-    """One executed instruction: its step, its number in the program, where and when it ran, what it waited for."""
+    """One executed instruction: its step, its number in the program, where and when it ran, what it waited for.
+
+    Of a transfer whose descriptors GpSimd writes, that is an event too, on the GpSimd Engine and with the same step.
+    """
 
     step: int
     number: int
@@ -110,8 +115,13 @@ class Timeline:
 
     @property
     def dma_spans(self) -> Spans:
-        """The pieces of the transfers on the DMA engines."""
+        """The pieces of the transfers on the DMA engines; those of several queues overlap on an engine."""
         return self.played.spans
+
+    @property
+    def writing(self) -> Writing:
+        """The GpSimd Engine's writing of descriptors."""
+        return self.played.writing
 
     # -- time -------------------------------------------------------------------------------------------------------
 
@@ -134,7 +144,8 @@ class Timeline:
         if any(self.plan.background):  # two at a time: count the time in which either runs
             mine = self.engine == TENSOR_ENGINE
             busy[Engine.TENSOR.value] = covered(self.start_ps[mine], self.end_ps[mine]) * 1e-12
-        busy[Engine.DMA.value] = float(self._dma_busy_ps.max(initial=0)) * 1e-12
+        busy[Engine.GPSIMD.value] += int((self.writing.end_ps - self.writing.start_ps).sum()) * 1e-12
+        busy[Engine.DMA.value] = int(self._dma_busy_ps.max(initial=0)) * 1e-12
         return busy | {"hbm": self.work.hbm_bytes / hbm_rate(self.target, self.idle_neighbours)}
 
     @cached_property
@@ -147,10 +158,8 @@ class Timeline:
 
     @cached_property
     def _dma_busy_ps(self) -> IndexArray:
-        spans = self.dma_spans
-        times = spans.end_ps - spans.start_ps
-        busy: IndexArray = np.bincount(spans.engine, weights=times, minlength=self.target.dma_engines)
-        return busy
+        """A DMA engine is busy for as long as its work takes: it never waits while a queue has some for it."""
+        return self.plan.dma_work()
 
     @cached_property
     def dma_active_seconds(self) -> float:
@@ -257,16 +266,23 @@ class Timeline:
 
     def event(self, step: int) -> Event:
         """One executed instruction."""
+        return self._event(step, ENGINES[self.engine[step]], self.played, step)
+
+    def writing_event(self, step: int) -> Event:
+        """The writing of a transfer's descriptors; the step must be one of `writing.step`."""
+        return self._event(step, Engine.GPSIMD, self.writing, int(np.searchsorted(self.writing.step, step)))
+
+    def _event(self, step: int, engine: Engine, columns: Played | Writing, row: int) -> Event:
         number = int(self.steps[step])
         return Event(
             step,
             number,
             self.program.signature_of(number).opcode,
-            ENGINES[self.engine[step]],
-            int(self.start_ps[step]) * 1e-12,
-            int(self.end_ps[step]) * 1e-12,
-            Wait(self.played.wait[step]).name.lower(),
-            int(self.played.cause[step]),
+            engine,
+            int(columns.start_ps[row]) * 1e-12,
+            int(columns.end_ps[row]) * 1e-12,
+            Wait(columns.wait[row]).name.lower(),
+            int(columns.cause[row]),
             self.program.location_of(number),
         )
 
@@ -279,11 +295,12 @@ class Timeline:
         """The chain of instructions that made the kernel as long as it is, first to last, and what each waited for."""
         if not len(self):
             return ()
-        step, chain = int(self._done_ps.argmax()), list[int]()
-        while step >= 0:
-            chain.append(step)
-            step = int(self.played.cause[step])
-        return tuple(self.event(step) for step in reversed(chain))
+        chain = [self.event(int(self._done_ps.argmax()))]
+        while chain[-1].cause >= 0:
+            last = chain[-1]
+            is_writing = last.wait == Wait.DESCRIPTORS.name.lower()
+            chain.append(self.writing_event(last.cause) if is_writing else self.event(last.cause))
+        return tuple(reversed(chain))
 
     def table(self) -> list[tuple[str, ...]]:
         """Rows for printing: a heading, then resource, instructions, busy microseconds and utilisation in percent."""

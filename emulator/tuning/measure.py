@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -56,7 +58,8 @@ def measure(job: Job, setting: Setting) -> Measured:
     it raises, and an argument that it does not have, is a fault of the sweep and is passed on.
     """
     try:
-        program = trace(job.load(), target=job.target, **job.arguments, **setting)
+        with redirect_stdout(sys.stderr):  # what a kernel prints is no result
+            program = trace(job.load(), target=job.target, **job.arguments, **setting)
     except UsageError:  # an argument that the kernel does not have is refused for all settings alike
         raise
     except (KernelError, AssertionError, ValueError) as error:

@@ -9,15 +9,39 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from math import inf
 from pathlib import Path
 from typing import Any, Final
 
-from trnlab.emulator.errors import TrnlabError
+from trnlab.emulator.errors import ArgumentError, TrnlabError, Violation
 from trnlab.emulator.tuning.measure import Measured
 
 FORMAT: Final = "trnlab-tuning-1"
 _FIELDS: Final = {field.name for field in dataclasses.fields(Measured)}
+_SIMPLE: Final = (bool, int, float, str, type(None))
+
+
+def _is_count(value: Any) -> bool:
+    return value is None or (type(value) is int and value >= 0)
+
+
+def _is_setting(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(item, _SIMPLE) for item in value.values())
+
+
+_VALUES: Final[Mapping[str, tuple[Callable[[Any], bool], str]]] = {
+    "setting": (_is_setting, "numbers, strings, booleans or null by argument"),
+    "seconds": (
+        lambda value: value is None or (isinstance(value, float) and 0 < value < inf),
+        "a positive number or null",
+    ),
+    "sbuf_bytes": (_is_count, "a count or null"),
+    "psum_banks": (_is_count, "a count or null"),
+    "instructions": (_is_count, "a count or null"),
+    "refused": (lambda value: isinstance(value, str), "a string"),
+}
+"""Whether a value can be that field's, and what can."""
 
 
 class ResultsFileError(TrnlabError, ValueError):
@@ -26,6 +50,19 @@ class ResultsFileError(TrnlabError, ValueError):
     def __init__(self, path: Path, line: int, found: str, allowed: str) -> None:
         self.path, self.line, self.found, self.allowed = path, line, found, allowed
         super().__init__(f"{path}, line {line}: found {found}; allowed: {allowed}. The file was left as it is")
+
+
+def check_writable(space: Mapping[str, Sequence[Any]]) -> None:
+    """Nothing, where a results file gives every value of the space back as it was.
+
+    Raises:
+        ArgumentError: a value is no number, string, boolean or None.
+    """
+    for name, values in space.items():
+        for value in values:
+            if not isinstance(value, _SIMPLE):
+                allowed = "numbers, strings, booleans or None in a sweep with a results file"
+                raise ArgumentError(Violation(subject="tune", operand=name, found=repr(value), allowed=allowed))
 
 
 def heading_of(about: Mapping[str, Any]) -> dict[str, Any]:
@@ -41,6 +78,8 @@ def read(path: Path, heading: Mapping[str, Any]) -> list[Measured]:
     """
     if not path.exists():
         return []
+    if not path.is_file():
+        raise TrnlabError(f"cannot keep results in {path}: it is no file")
     text = path.read_text(encoding="utf-8", errors="replace")
     lines = text.split("\n")
     if lines[-1]:
@@ -72,8 +111,15 @@ def _check_heading(path: Path, line: str, heading: Mapping[str, Any]) -> None:
 
 def _measured(path: Path, number: int, line: str) -> Measured:
     data = _parsed(path, number, line)
-    if set(data) != _FIELDS or not isinstance(data["setting"], dict):
+    if set(data) != _FIELDS:
         raise ResultsFileError(path, number, f"the fields {', '.join(data)}", ", ".join(sorted(_FIELDS)))
+    for name, (fits, allowed) in _VALUES.items():
+        if not fits(data[name]):
+            raise ResultsFileError(path, number, f"{name} {data[name]!r}", allowed)
+    if (data["seconds"] is None) != bool(data["refused"]):
+        raise ResultsFileError(
+            path, number, f"seconds {data['seconds']!r} and refused {data['refused']!r}", "one of them"
+        )
     return Measured(**data)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import inspect
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,8 +13,9 @@ from typing import Any, Final
 from trnlab.emulator.arguments import describe
 from trnlab.emulator.launch import Kernel
 from trnlab.emulator.target import Target, get_target
+from trnlab.emulator.tuning.identity import kernel_digest, model_digest
 from trnlab.emulator.tuning.measure import Job, Measured, key_of, measure
-from trnlab.emulator.tuning.results import heading_of, read, write
+from trnlab.emulator.tuning.results import check_writable, heading_of, read, write
 from trnlab.emulator.tuning.space import Setting, settings
 from trnlab.emulator.tuning.workers import Workers
 
@@ -82,15 +81,19 @@ def tune(
     load:         how a worker process gets the kernel, for kernels that cannot be pickled; default: the kernel itself
 
     Raises:
-        ArgumentError: a bad space or workers.
+        ArgumentError: a bad space or workers, or values that a results file cannot hold.
         ResultsFileError: the results file is damaged or another sweep's.
         TrnlabError: a library is missing, or the file cannot be written.
     """
     chosen = get_target(target) if target is not None else get_target("trn3")
     wanted: list[Setting] = list({key_of(setting): setting for setting in ({}, *settings(space))}.values())
-    heading = heading_of(_about(kernel, arguments, chosen))
     path = None if results_file is None else Path(results_file)
-    found = {result.key: result for result in (read(path, heading) if path else [])}
+    heading: dict[str, Any] = {}
+    found: dict[str, Measured] = {}
+    if path is not None:
+        check_writable(space)
+        heading = heading_of(_about(kernel, arguments, chosen))
+        found = {result.key: result for result in read(path, heading)}
     missing = [setting for setting in wanted if key_of(setting) not in found]
     job = Job(load=load or partial(_itself, kernel), arguments=dict(arguments), target=chosen)
     saved = time.monotonic()
@@ -111,14 +114,13 @@ def _itself(kernel: Any) -> Any:
 
 
 def _about(kernel: Any, arguments: Mapping[str, Any], target: Target) -> dict[str, Any]:
-    """What must be the same for results to be comparable: the model, the kernel, its source file, arguments, target."""
+    """What must be the same for results to be comparable: the model, the kernel, its source, arguments, target."""
     function = kernel.function if isinstance(kernel, Kernel) else kernel
-    source = inspect.getsourcefile(function)
-    contents = Path(source).read_bytes() if source else b""
     return {
         "trnlab": version("trnlab"),
+        "model_sha256": model_digest(),
         "kernel": function.__qualname__,
-        "source_sha256": hashlib.sha256(contents).hexdigest(),
+        "source_sha256": kernel_digest(function),
         "target": str(target),
         "arguments": dict(_described(arguments.items())),
     }

@@ -34,6 +34,8 @@ NAMED_SETS: Final[Mapping[str, tuple[str, Mapping[str, str]]]] = {
 Changes = dict[str, Quantity | tuple[int, ...]]
 
 _MULTIPLE: Final = re.compile(r"x(\d+(?:\.\d+)?)")
+LARGEST_MULTIPLE: Final = 100.0
+"""Of a figure of Trainium3; beyond it a multiple is a slip of the pen."""
 _RATE_OF_TOPIC: Final[Mapping[str, str]] = {"fp32": "fp32", "bf16": "bf16", "fp8": "mxfp8", "fp4": "mxfp4"}
 _MULTIPLES: Final[Mapping[str, tuple[str, ...]]] = {
     "fp32": ("x1", "x2", "x3"),
@@ -67,8 +69,9 @@ def _choice(chip: Chip, topic: str, name: str) -> Choice:
         return listed[name]
     multiple = _MULTIPLE.fullmatch(name)
     is_projection = chip.target is not None and chip.target.generation is Generation.V5
-    if multiple is None or not is_projection or topic not in _MULTIPLES or not float(multiple[1]):
-        more = ", or another multiple x<number>" if is_projection and topic in _MULTIPLES else ""
+    is_known = multiple is not None and 0 < float(multiple[1]) <= LARGEST_MULTIPLE
+    if multiple is None or not is_known or not is_projection or topic not in _MULTIPLES:
+        more = f", or another multiple up to x{LARGEST_MULTIPLE:g}" if is_projection and topic in _MULTIPLES else ""
         raise ModelError(f"figure {topic!r} of {chip.name}", name, ", ".join(listed) + more)
     assert chip.target is not None
     return _multiple(chip.target, topic, float(multiple[1]))

@@ -2,7 +2,8 @@
 
 Data sheets that print peaks with structured sparsity are halved. A source that says "read in" was checked against a
 copy of the vendor's page; "reported" figures were found in secondary reports that agree with each other, and the
-vendor's page itself could not be opened here. Latencies of links are assumed, nobody publishes them.
+vendor's page itself could not be opened here. AMD's peaks are compute units x FLOP a clock x clock, which a test works
+out. Latencies of links are assumed, nobody publishes them.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _V5P: Final = "Google Cloud TPU v5p page (read in a stored copy)"
 _V6E: Final = "Google Cloud TPU v6e page (read in a stored copy)"
 _TPU7X: Final = "Google Cloud TPU7x page (read in a stored copy)"
 _MI300X: Final = "AMD Instinct MI300X data sheet, dense (reported)"
-_MI355X: Final = "AMD Instinct MI355X data sheet, dense (reported; last digits not confirmed)"
+_MI355X: Final = "AMD Instinct MI355X data sheet, dense (reported)"
 
 _SWITCH_STEP: Final = Quantity(
     3e-6, "s", "assumed: one crossing of an NVSwitch, as of Trainium's switch", "assumed", 1e-6, 5e-6

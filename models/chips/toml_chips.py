@@ -60,7 +60,10 @@ _FIGURE: Final = ("value", "low", "high", "class", "source")
 
 @dataclass(frozen=True, slots=True)
 class ChipFileProblem:
-    """One fault of a chip's file: its line, the key ("peaks.bf16"; "" for the whole file), what it has and may have."""
+    """One fault of a chip's file: its line, the key ("peaks.bf16"), what it has and may have.
+
+    line: 0 where the file cannot be read. key: "" for the whole file.
+    """
 
     line: int
     key: str
@@ -76,7 +79,8 @@ class ChipFileError(TrnlabError, ValueError):
 
     def __init__(self, path: Path, problems: tuple[ChipFileProblem, ...]) -> None:
         self.path, self.problems = path, problems
-        super().__init__("\n".join(f"{path}:{problem.line}: {problem}" for problem in problems))
+        places = (f"{path}:{problem.line}" if problem.line else str(path) for problem in problems)
+        super().__init__("\n".join(f"{place}: {problem}" for place, problem in zip(places, problems, strict=True)))
 
 
 def load_chip(path: Path) -> Chip:

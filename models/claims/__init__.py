@@ -15,6 +15,7 @@ from trnlab.models.claims.claim import (
     Verdict as Verdict,
 )
 from trnlab.models.claims.hardware import chip_claims, energy_claims, trainium4_claims, ultraserver_claims
+from trnlab.models.claims.running import running_claims
 from trnlab.models.claims.serving import serving_claims
 from trnlab.models.frames import data_frame
 
@@ -22,7 +23,14 @@ from trnlab.models.frames import data_frame
 @cache
 def claims_table() -> tuple[Claim, ...]:
     """Every claim: chips, UltraServers, GPT-OSS, energy, and the Trainium4 announcement by variant."""
-    return (*chip_claims(), *ultraserver_claims(), *serving_claims(), *energy_claims(), *trainium4_claims())
+    return (
+        *chip_claims(),
+        *ultraserver_claims(),
+        *serving_claims(),
+        *running_claims(),
+        *energy_claims(),
+        *trainium4_claims(),
+    )
 
 
 def rows(claims: tuple[Claim, ...] | None = None) -> tuple[tuple[str, ...], ...]:

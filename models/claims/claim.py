@@ -55,7 +55,7 @@ class Claim:
     readings: what it could mean, the plainest first; the verdict of "arithmetic" is that of the first.
     digits: decimals with which the number was announced, which is all the precision it claims. at_least: announced as
     a lower bound. scale: the unit step in which it was announced, such as 1e15 for PFLOP/s.
-    points: where a model gives exactly the claimed number.
+    points: where a model gives exactly the claimed number. measure: what of the speed-up map it speaks of, "" for none.
 
     Raises:
         ModelError: no reading, an unknown kind, or a reading in another unit than the claim.
@@ -70,6 +70,7 @@ class Claim:
     scale: float = 1.0
     at_least: bool = False
     points: tuple[OperatingPoint, ...] = ()
+    measure: Literal["", "throughput", "latency"] = ""
     note: str = ""
 
     def __post_init__(self) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Final
 
 from trnlab.emulator.target.facts import KEYNOTE, VARIANTS
-from trnlab.models.chips import Chip, get_chip, get_ultraserver
+from trnlab.models.chips import Chip, UltraServer, get_chip, get_ultraserver
 from trnlab.models.claims.claim import Claim, Reading
 from trnlab.models.quantity import Quantity
 
@@ -14,6 +14,9 @@ NATIVE_FP4: Final = (
     "Trainium3 multiplies MXFP4 at the MXFP8 rate, so 6x FP4 and 3x FP8 agree: an FP4 path of twice Trainium4's own FP8"
 )
 GUIDES: Final = {"hbm_bandwidth": "NKI guide"}
+TALK: Final = "AWS re:Invent keynote, 2 December 2025 (transcripts of the talk)"
+PRESS_GIGABYTES: Final = 144e9
+"""HBM of a Trainium3 as the announcement has it, 144 GB; AWS's own pages say 144 GiB."""
 
 
 def times(value: float) -> Quantity:
@@ -37,9 +40,23 @@ def chip_claims() -> tuple[Claim, ...]:
             readings=(
                 ratio("MXFP8 against FP8 of the chip pages", trn3.peak("mxfp8"), trn2.peak("fp8")),
                 ratio("BF16", trn3.peak("bf16"), trn2.peak("bf16")),
+                ratio("FP8 without block scales on both", trn3.peak("fp8"), trn2.peak("fp8")),
                 ratio("HBM bandwidth", trn3.hbm_bandwidth, trn2.hbm_bandwidth),
                 ratio("MXFP8 against BF16: a change of format", trn3.peak("mxfp8"), trn2.peak("bf16")),
             ),
+            note="it holds where a kernel multiplies microscaled formats; in formats that both chips have it does not",
+        ),
+        Claim(
+            statement="a Trainium3 delivers 2.52 PFLOP/s FP8",
+            source=KEYNOTE,
+            claimed=Quantity(2.52e15, "FLOP/s", KEYNOTE),
+            readings=(
+                Reading(meaning="the chip page's MXFP8 rate", computed=trn3.peak("mxfp8")),
+                Reading(meaning="8 cores x the core's MXFP8 rate", computed=trn3.core_peak("mxfp8")),
+                Reading(meaning="FP8 without block scales", computed=trn3.peak("fp8")),
+            ),
+            digits=2,
+            scale=1e15,
         ),
         Claim(
             statement="Trainium3 has 1.5 times the HBM capacity of Trainium2, per chip",
@@ -91,6 +108,7 @@ def ultraserver_claims() -> tuple[Claim, ...]:
             ),
             scale=1e15,
         ),
+        *_ultraserver_memory(gen2),
         Claim(
             statement="a Trn3 UltraServer has 4.4 times the compute of a Trn2 UltraServer",
             source=KEYNOTE,
@@ -115,6 +133,35 @@ def ultraserver_claims() -> tuple[Claim, ...]:
             ),
             digits=1,
             note="3.9 would need 724 against 185.6 TB/s, or 705.6 against 181",
+        ),
+    )
+
+
+def _ultraserver_memory(gen2: UltraServer) -> tuple[Claim, ...]:
+    """Capacity and bandwidth of all 144 chips."""
+    as_announced = gen2.chips * Quantity(PRESS_GIGABYTES, "B", f"{KEYNOTE}: 144 GB")
+    return (
+        Claim(
+            statement="a Trn3 Gen2 UltraServer has 20.7 TB of HBM",
+            source=KEYNOTE,
+            claimed=Quantity(20.7e12, "B", KEYNOTE),
+            readings=(
+                Reading(meaning="144 x 144 GB, as the announcement has the chip", computed=as_announced),
+                Reading(meaning="144 x the chip page's 144 GiB", computed=gen2.chips * gen2.chip.hbm_bytes),
+            ),
+            digits=1,
+            scale=1e12,
+            note="AWS's own pages count in GiB: 20,736 GiB are 22.3 TB, so the announcement takes GiB for GB",
+        ),
+        Claim(
+            statement="a Trn3 Gen2 UltraServer has 706 TB/s of memory bandwidth",
+            source=KEYNOTE,
+            claimed=Quantity(706e12, "B/s", KEYNOTE),
+            readings=(
+                Reading(meaning="144 x the chip page's rate", computed=gen2.chips * gen2.chip.hbm_bandwidth),
+                Reading(meaning="144 x the NKI guide's rate", computed=gen2.chips * _guide("trn3")),
+            ),
+            scale=1e12,
         ),
     )
 
@@ -176,10 +223,11 @@ def trainium4_claims() -> tuple[Claim, ...]:
 
 def _variant_claims(trn4: Chip) -> tuple[Claim, ...]:
     trn3 = get_chip("trn3")
-    announced: tuple[tuple[str, float, bool, Quantity, Quantity], ...] = (
-        ("at least 6 times the FP4 rate", 6, True, trn4.peak("mxfp4"), trn3.peak("mxfp4")),
-        ("3 times the FP8 rate", 3, False, trn4.peak("mxfp8"), trn3.peak("mxfp8")),
-        ("4 times the memory bandwidth", 4, False, trn4.hbm_bandwidth, trn3.hbm_bandwidth),
+    announced: tuple[tuple[str, float, str, Quantity, Quantity], ...] = (
+        ("at least 6 times the FP4 rate", 6, KEYNOTE, trn4.peak("mxfp4"), trn3.peak("mxfp4")),
+        ("3 times the FP8 rate", 3, KEYNOTE, trn4.peak("mxfp8"), trn3.peak("mxfp8")),
+        ("4 times the memory bandwidth", 4, KEYNOTE, trn4.hbm_bandwidth, trn3.hbm_bandwidth),
+        ("2 times the HBM capacity", 2, TALK, trn4.hbm_bytes, trn3.hbm_bytes),
     )
     is_central = trn4.variant == "central"
     meaning = "per chip, taken as announced" if is_central else f"per chip, what the {trn4.variant} case assumes"
@@ -188,14 +236,14 @@ def _variant_claims(trn4: Chip) -> tuple[Claim, ...]:
     return tuple(
         Claim(
             statement=f"{trn4.label} has {what} of Trainium3",
-            source=KEYNOTE,
+            source=source,
             claimed=times(factor),
             readings=(ratio(meaning, new, old), Reading(meaning=domain, computed=_assumed(share * (new / old)))),
             kind="input",
-            at_least=at_least,
-            note=NATIVE_FP4 if is_central and at_least else "",
+            at_least=what.startswith("at least"),
+            note=NATIVE_FP4 if is_central and what.startswith("at least") else "",
         )
-        for what, factor, at_least, new, old in announced
+        for what, factor, source, new, old in announced
     )
 
 

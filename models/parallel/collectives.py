@@ -84,6 +84,13 @@ def _auto(groups: Groups, size: Array, *, one_step: bool) -> CollectiveTime:
     return _choose(groups.switched, switched, torus)
 
 
+def _bytes(size: Values) -> Array:
+    found = array(size)
+    if not np.all(found >= 0):
+        raise ModelError("bytes of a collective", float(np.min(found)), ">= 0")
+    return found
+
+
 def _check_algorithm(algorithm: str, groups: Groups) -> None:
     if algorithm not in ALGORITHMS:
         raise ModelError("collective algorithm", algorithm, ", ".join(ALGORITHMS))
@@ -95,9 +102,10 @@ def all_reduce(fabric: Fabric, size: Values, chips: Values, algorithm: Algorithm
     """Time to add up a tensor of `size` bytes over groups of `chips`, every chip ending with the sum.
 
     Raises:
-        ModelError: an algorithm that does not exist or that the fabric cannot run, or a group that it does not have.
+        ModelError: negative bytes, an algorithm that does not exist or that the fabric cannot run, or a group that it
+            does not have.
     """
-    sizes, size = np.asarray(chips), array(size)
+    sizes, size = np.asarray(chips), _bytes(size)
     groups = Groups.of(fabric, sizes)
     _check_algorithm(algorithm, groups)
     chosen = algorithm in ("auto", "least volume")
@@ -132,7 +140,7 @@ def all_to_all(fabric: Fabric, size: Values, chips: Values) -> CollectiveTime:
     Raises:
         ModelError: a group that the fabric does not have.
     """
-    groups, size = Groups.of(fabric, np.asarray(chips)), array(size)
+    groups, size = Groups.of(fabric, np.asarray(chips)), _bytes(size)
     way = np.where(groups.switched, np.where(groups.inner > 1, 1.0, 0.0), groups.mean_steps)
     crowding = np.where(groups.switched, 1.0, groups.mean_steps)
     members = groups.inner * groups.outer
@@ -145,9 +153,12 @@ def point_to_point(fabric: Fabric, size: Values, stages: Values) -> CollectiveTi
     """Time to hand `size` bytes to the next stage of a pipeline; nothing for a single stage.
 
     Neighbouring stages are taken to be neighbours in the domain, and one pair of links of it carries the bytes.
+
+    Raises:
+        ModelError: negative bytes, or a domain of one chip.
     """
     link = fabric.group(2) if fabric.domain.size > 1 else None
     if link is None:
         raise ModelError(f"pipeline on {fabric.name}", "a domain of one chip", "two chips or more")
     several = np.where(np.asarray(stages) > 1, 1.0, 0.0)
-    return CollectiveTime(several * link.latency, several * array(size) / link.bandwidth)
+    return CollectiveTime(several * link.latency, several * _bytes(size) / link.bandwidth)

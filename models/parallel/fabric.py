@@ -66,8 +66,8 @@ class Fabric:
         """The group of that many chips.
 
         Raises:
-            ModelError: the domain has no compact part of that size, it is no whole number of domains, or nothing is
-                known about the network between domains.
+            ModelError: not a positive size, the domain has no compact part of it, it is no whole number of domains, or
+                nothing is known about the network between domains.
         """
         return _group(self, size)
 
@@ -82,6 +82,8 @@ class Fabric:
 
 @cache
 def _group(fabric: Fabric, size: int) -> Group:
+    if size < 1:
+        raise ModelError(f"chips of a group on {fabric.name}", size, "a whole number >= 1")
     inner = min(size, fabric.domain.size)
     outer, rest = divmod(size, inner)
     if rest:

@@ -117,7 +117,7 @@ def require_fit(
     """The footprint of a deployment that fits; options are those of `footprint`.
 
     Raises:
-        ModelError: it does not; says by how much, and the fewest chips with tensor parallelism on which it would.
+        ModelError: it does not; says by how much, and the fewest chips on which it would.
     """
     found = footprint(model, precision, Splits.of([split], ()), hbm_bytes, batch, context, **options)
     if found.fits:
@@ -142,7 +142,7 @@ def smallest_fit(
     context: float,
     fabric: Fabric,
     *,
-    axes: Sequence[str] = ("tp", "pp"),
+    axes: Sequence[str] = Partitioning._fields,
     **options: Any,
 ) -> Partitioning | None:
     """The partitioning over the fewest chips that fits, of those that use only the named kinds; None if none does."""

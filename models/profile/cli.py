@@ -22,6 +22,7 @@ from trnlab.models.profile.command import (
     write_profiles,
 )
 from trnlab.models.profile.tables import print_comparison, print_profile
+from trnlab.models.terminal import print_written
 
 _COLUMNS = (SpinnerColumn(), BarColumn(bar_width=20), TimeElapsedColumn(), TextColumn("{task.description}"))
 _ORDERS = ("list", "program")
@@ -63,4 +64,4 @@ def profile(
     print_profile(made[0], console)
     print_comparison(made, console)
     for path in written:
-        console.print(f"[dim]written: {path}[/dim]", highlight=False, soft_wrap=True)
+        print_written(path, console)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+import sys
+import traceback
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from trnlab.emulator import TrnlabError, get_target, trace
+from trnlab.emulator.program import Program
 from trnlab.emulator.target import Target
 from trnlab.emulator.timing.timeline import Order, schedule
 from trnlab.models.files import write_whole
@@ -65,15 +69,29 @@ def profiles(request: Request, progress: Progress = lambda _: None) -> list[Prof
         KernelFileError: the kernel or an argument cannot be used.
         KernelError: the kernel breaks a rule of a target.
     """
-    kernel = load_kernel(request.kernel)
+    with redirect_stdout(sys.stderr):  # what a kernel prints is not part of the profile
+        kernel = load_kernel(request.kernel)
     arguments = parse_arguments(split_arguments(request.arguments))
     made = []
     for target in request.targets:
         progress(f"{target}: tracing")
-        program = trace(kernel, target=target, **arguments)
+        program = _traced(kernel, target, arguments)
         progress(f"{target}: {len(program.flat):,} instructions on the timeline")
         made.append(profile_of(schedule(program, target, request.order)))
     return made
+
+
+def _traced(kernel: Callable[..., Any], target: Target, arguments: dict[str, Any]) -> Program:
+    try:
+        with redirect_stdout(sys.stderr):
+            return trace(kernel, target=target, **arguments)
+    except TrnlabError:
+        raise
+    except Exception as error:  # whatever the kernel's own Python raises, an assertion above all
+        *_, last = traceback.extract_tb(error.__traceback__)
+        found = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        where = f"{Path(last.filename).name}:{last.lineno}"
+        raise KernelFileError(f"kernel on {target}", found, f"arguments that its own code takes ({where})") from error
 
 
 def steps(request: Request) -> int:

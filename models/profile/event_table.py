@@ -1,4 +1,7 @@
-"""Every executed instruction of a timeline as one table: columns for CSV and Parquet, and for the other exports."""
+"""Every executed instruction of a timeline as one table: columns for CSV and Parquet, and for the other exports.
+
+A transfer whose descriptors GpSimd writes has two rows: its own, and at the table's end GpSimd's, with the same step.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 
 from trnlab.emulator import TrnlabError
-from trnlab.emulator.timing.schedule_plan import DMA_ENGINE, ENGINES, Wait
+from trnlab.emulator.timing.schedule_plan import DMA_ENGINE, ENGINES, GPSIMD_ENGINE, Wait
 from trnlab.emulator.timing.timeline import Timeline
 
 Column = np.ndarray[Any, Any]
@@ -20,12 +23,12 @@ COLUMNS: Final[Mapping[str, str]] = {
     "step": "number of the executed instruction",
     "instruction": "its number in the program; differs from step where structured loops repeat",
     "opcode": "name in nki.isa",
-    "engine": "tensor, vector, scalar, gpsimd, sync or dma",
+    "engine": "tensor, vector, scalar, gpsimd, sync or dma; gpsimd for the writing of a transfer's descriptors",
     "queue": "DMA queue; -1 for engines",
     "start_ns": "when it began to occupy its engine; for transfers the first byte",
     "end_ns": "when it ceased to; for transfers the last byte",
-    "wait": "what it waited for last: start, data, engine, dma, hbm, sbuf, psum or port",
-    "cause": "the step it waited for; -1 for none",
+    "wait": "what it waited for last: start, data, engine, dma, hbm, sbuf, psum, port or descriptors",
+    "cause": "the step it waited for, or whose descriptors; -1 for none",
     "file": "the kernel's source file",
     "line": "the line in it; 0 when unknown",
     "name": "the name the kernel gave it",
@@ -35,7 +38,7 @@ COLUMNS: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True, eq=False)
 class EventTable:
-    """Columns of equal length, one row per executed instruction, in program order; see `COLUMNS`."""
+    """Columns of equal length, a row for each executed instruction in program order; see `COLUMNS` and the module."""
 
     columns: Mapping[str, Column]
 
@@ -85,20 +88,23 @@ def _pyarrow() -> tuple[Any, Any]:
 
 def event_table(timeline: Timeline) -> EventTable:
     """The table of a timeline."""
-    program, steps = timeline.program, timeline.steps
+    program, played, writing = timeline.program, timeline.played, timeline.writing
+    numbers = np.concatenate([np.arange(len(timeline)), writing.step])
+    steps = timeline.steps[numbers]
     ids = program.signature_ids[steps]
+    engine = np.concatenate([timeline.engine, np.full(len(writing.step), GPSIMD_ENGINE)])
     places = np.asarray(program.location_ids)[steps]
     lines = [("", 0), *((file, line) for file, line, _ in program.locations)]
     columns = {
-        "step": np.arange(len(steps)),
+        "step": numbers,
         "instruction": steps,
         "opcode": _named([signature.opcode for signature in program.signatures], ids),
-        "engine": _named([engine.value for engine in ENGINES], timeline.engine),
-        "queue": _queues(timeline),
-        "start_ns": timeline.start_ps / 1000,
-        "end_ns": timeline.end_ps / 1000,
-        "wait": _named([wait.name.lower() for wait in Wait], timeline.played.wait),
-        "cause": timeline.played.cause,
+        "engine": _named([engine.value for engine in ENGINES], engine),
+        "queue": np.where(engine == DMA_ENGINE, _queues(timeline)[numbers], -1),
+        "start_ns": np.concatenate([played.start_ps, writing.start_ps]) / 1000,
+        "end_ns": np.concatenate([played.end_ps, writing.end_ps]) / 1000,
+        "wait": _named([wait.name.lower() for wait in Wait], np.concatenate([played.wait, writing.wait])),
+        "cause": np.concatenate([played.cause, writing.cause]),
         "file": _named([file for file, _ in lines], places + 1),
         "line": np.array([line for _, line in lines])[places + 1],
         "name": np.array([program.names.get(number, "") for number in steps.tolist()], object),
@@ -113,6 +119,5 @@ def _named(names: list[str], numbers: Column) -> Column:
 def _queues(timeline: Timeline) -> Column:
     queues = np.full(len(timeline), -1, np.int64)
     for step, transfer in timeline.plan.transfers.items():
-        if timeline.engine[step] == DMA_ENGINE:
-            queues[step] = transfer.queue
+        queues[step] = transfer.queue
     return queues

@@ -38,6 +38,7 @@ SHORT_NAMES: Final[Mapping[str, str]] = {
 """Accepted besides NKI's own names of dtypes."""
 
 _SHAPE: Final = re.compile(r"(?P<dtype>\w+)\[(?P<sizes>[\d\s,x]*)\]")
+_MEANT_AS_SHAPE: Final = re.compile(r"\w+\s*[\[(]")
 
 
 class KernelFileError(TrnlabError, ValueError):
@@ -116,7 +117,8 @@ def parse_arguments(texts: Sequence[str]) -> dict[str, Any]:
     Words that are no literal and no shape are dtypes (`out_dtype=bf16`) or, failing that, strings.
 
     Raises:
-        KernelFileError: no `name=`, an unknown dtype, sizes that are no positive integers, or a name given twice.
+        KernelFileError: no `name=`, an unknown dtype, sizes that are no positive integers, a shape that does not end,
+            or a name given twice.
     """
     arguments: dict[str, Any] = {}
     for text in texts:
@@ -141,6 +143,9 @@ def parse_value(name: str, text: str) -> Any:
     try:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError):
+        if _MEANT_AS_SHAPE.match(text):
+            allowed = "DTYPE[SIZES] of positive integers, e.g. bf16[4096,2048]; a string in quotes"
+            raise KernelFileError(f"shape of {name}", repr(text), allowed) from None
         return _dtype(text) or text
 
 

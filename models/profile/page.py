@@ -44,7 +44,7 @@ def _events(timeline: Timeline) -> dict[str, Any]:
     """The events of each engine as columns, in order of their start; names are numbers into lists."""
     table = event_table(timeline).columns
     transposes = np.array([cost.kind == "transpose" for cost in timeline.costs], bool)
-    is_transpose = transposes[timeline.program.signature_ids[timeline.steps]].astype(int)
+    is_transpose = transposes[timeline.program.signature_ids[table["instruction"]]].astype(int)
     lines = np.array([f"{f}:{n}" for f, n in zip(table["file"].tolist(), table["line"].tolist(), strict=True)], object)
     opcodes, waits, places = _numbered(table["opcode"]), _numbered(table["wait"]), _numbered(lines)
     rows = []
@@ -55,7 +55,7 @@ def _events(timeline: Timeline) -> dict[str, Any]:
             {
                 "name": engine,
                 "engine": engine,
-                "step": own.tolist(),
+                "step": table["step"][own].tolist(),
                 "start": table["start_ns"][own].round(1).tolist(),
                 "end": table["end_ns"][own].round(1).tolist(),
                 "opcode": opcodes[1][own].tolist(),

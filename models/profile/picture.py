@@ -64,7 +64,7 @@ def _bars(axes: Any, profile: Profile) -> None:
     table = event_table(timeline).columns
     start, length = table["start_ns"] / 1000, (table["end_ns"] - table["start_ns"]) / 1000
     transposes = np.array([cost.kind == "transpose" for cost in timeline.costs], bool)
-    is_transpose = transposes[timeline.program.signature_ids[timeline.steps]]
+    is_transpose = transposes[timeline.program.signature_ids[table["instruction"]]]
     rows = [e.value for e in ENGINES if (table["engine"] == e.value).any()]
     for row, name in enumerate(rows):
         own = table["engine"] == name

@@ -1,7 +1,8 @@
 """A timeline in the Trace Event Format, for Perfetto (ui.perfetto.dev) and Chrome's tracing page.
 
-Tracks: one for each engine, for each DMA queue (more where its transfers overlap) and for each DMA engine. Flows are
-dependences between different engines. Counters are the bytes per partition in use in SBUF and PSUM.
+Tracks: one for each engine, for each DMA queue (more where its transfers overlap), and for each queue on each DMA
+engine, which the queues share in turns. Flows are dependences between different engines. Counters are the bytes per
+partition in use in SBUF and PSUM.
 
 Source of the format: "Trace Event Format" (Google, 2016): metadata (M), complete (X), flow (s, f) and counter (C)
 events, times in microseconds.
@@ -17,7 +18,7 @@ from typing import Any, Final
 import numpy as np
 
 from trnlab.emulator.timing.insight.occupancy import memory_curves
-from trnlab.emulator.timing.schedule_plan import DMA_ENGINE, ENGINES
+from trnlab.emulator.timing.schedule_plan import DMA_ENGINE, ENGINES, GPSIMD_ENGINE
 from trnlab.emulator.timing.timeline import Timeline
 from trnlab.models.profile.event_table import EventTable, event_table
 
@@ -26,7 +27,7 @@ Event = dict[str, Any]
 CORE, QUEUES, DMA_ENGINES, MEMORY = 1, 2, 3, 4
 _PROCESSES: Final = {CORE: "engines", QUEUES: "DMA queues", DMA_ENGINES: "DMA engines", MEMORY: "memory"}
 _LANES: Final = 1000
-"""Tracks that a queue can have: the track of lane l of queue q is q * 1000 + l."""
+"""Tracks of a queue, or of a DMA engine: lane l of queue q is q * 1000 + l, queue q of engine e is e * 1000 + q."""
 
 
 def trace_events(timeline: Timeline) -> str:
@@ -36,7 +37,7 @@ def trace_events(timeline: Timeline) -> str:
     events = [
         *_names(tracks),
         *_instructions(timeline, table, tracks),
-        *_pieces(timeline),
+        *_pieces(timeline, table),
         *_flows(timeline, tracks),
         *_counters(timeline),
     ]
@@ -88,33 +89,39 @@ def _thread(process: int, thread: int, name: str) -> Event:
 
 def _instructions(timeline: Timeline, table: EventTable, tracks: list[tuple[int, int]]) -> Iterator[Event]:
     columns = {name: column.tolist() for name, column in table.columns.items()}
-    start, end = timeline.start_ps.tolist(), timeline.end_ps.tolist()
-    for step, (process, thread) in enumerate(tracks):
+    writing = timeline.writing
+    start, end = (
+        [*timeline.start_ps.tolist(), *writing.start_ps.tolist()],
+        [*timeline.end_ps.tolist(), *writing.end_ps.tolist()],
+    )
+    on_gpsimd = [(CORE, GPSIMD_ENGINE)] * len(writing.step)
+    for row, (process, thread) in enumerate([*tracks, *on_gpsimd]):
         yield {
             "ph": "X",
-            "name": columns["name"][step] or columns["opcode"][step],
-            "cat": columns["engine"][step],
+            "name": (columns["name"][row] or columns["opcode"][row]) + (", descriptors" if row >= len(tracks) else ""),
+            "cat": columns["engine"][row],
             "pid": process,
             "tid": thread,
-            "ts": _microseconds(start[step]),
-            "dur": _microseconds(end[step] - start[step]),
+            "ts": _microseconds(start[row]),
+            "dur": _microseconds(end[row] - start[row]),
             "args": {
-                "instruction": columns["instruction"][step],
-                "line": f"{columns['file'][step]}:{columns['line'][step]}",
-                "waited for": columns["wait"][step],
-                "cause": columns["cause"][step],
+                "instruction": columns["instruction"][row],
+                "line": f"{columns['file'][row]}:{columns['line'][row]}",
+                "waited for": columns["wait"][row],
+                "cause": columns["cause"][row],
             },
         }
 
 
-def _pieces(timeline: Timeline) -> Iterator[Event]:
-    """What each DMA engine carried, and when."""
-    spans = timeline.dma_spans
-    for engine in sorted(set(spans.engine.tolist())):
-        yield _thread(DMA_ENGINES, engine, f"DMA engine {engine}")
-    rows = zip(spans.step.tolist(), spans.engine.tolist(), spans.start_ps.tolist(), spans.end_ps.tolist(), strict=True)
-    for step, engine, start, end in rows:
-        where = {"ph": "X", "name": f"step {step}", "cat": "dma engine", "pid": DMA_ENGINES, "tid": engine}
+def _pieces(timeline: Timeline, table: EventTable) -> Iterator[Event]:
+    """What each DMA engine carried for each queue, and when."""
+    spans, queue = timeline.dma_spans, table.columns["queue"]
+    tracks = spans.engine * _LANES + queue[spans.step]
+    for track in np.unique(tracks).tolist():
+        yield _thread(DMA_ENGINES, track, "DMA engine {}, queue {}".format(*divmod(track, _LANES)))
+    rows = zip(spans.step.tolist(), tracks.tolist(), spans.start_ps.tolist(), spans.end_ps.tolist(), strict=True)
+    for step, track, start, end in rows:
+        where = {"ph": "X", "name": f"step {step}", "cat": "dma engine", "pid": DMA_ENGINES, "tid": track}
         yield {**where, "ts": _microseconds(start), "dur": _microseconds(end - start), "args": {"step": step}}
 
 

@@ -1,11 +1,9 @@
-"""What measured decode steps and prompts demand of the model's constants, with residuals.
+"""What measured decode steps and matmuls demand of the model's constants, with residuals.
 
 Decode:   measured = a x (weight bytes / HBM) + b x (cache bytes / HBM) + c(chip) x layers, least squares of the
           relative error over AWS's own rows. 1 / a and 1 / b are the shares of HBM bandwidth that are reached, c the
           fixed cost of a layer. The caches of these runs were copied to every rank beyond their heads, which the bytes
           contain.
-Prefill:  the compute efficiency that makes a measured time come out, given the fixed cost; its median over the rows
-          that are bound by compute. It contains whatever the collectives take.
 GEMM:     measured = launch + FLOP / rate, least squares of the relative error.
 
 Leave-one-out: every row predicted by constants that were fitted to the others.
@@ -23,18 +21,16 @@ import numpy as np
 from trnlab.models.arrays import Array, array
 from trnlab.models.frozen import FrozenMapping
 from trnlab.models.parallel.partitioning import Partitioning, Splits
-from trnlab.models.projection.decode import Runtime, decode_step
+from trnlab.models.projection.decode import decode_step
 from trnlab.models.projection.machine import Machine
 from trnlab.models.projection.measured_rows import (
     DECODE_ROWS,
     GEMM_ROWS,
-    PREFILL_ROWS,
     MeasuredDecode,
     MeasuredGemm,
-    MeasuredPrefill,
 )
 from trnlab.models.projection.method import ROOFLINE
-from trnlab.models.projection.prefill import prefill_pass
+from trnlab.models.projection.runtime import Runtime
 from trnlab.models.quantity import ModelError
 from trnlab.models.workloads.catalogue import get_model
 from trnlab.models.workloads.formats import get_precision
@@ -161,51 +157,6 @@ def fit_decode() -> DecodeFit:
         left = _decode_fit(others).predict(row) if row in rows else None
         residuals.append(Residual(name=row.name, measured=row.seconds, modelled=fit.predict(row), left_out=left))
     return replace(fit, residuals=tuple(residuals))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PrefillFit:
-    """The compute efficiency of prompts: median, least and largest over the rows it was fitted to."""
-
-    efficiency: float
-    low: float
-    high: float
-    residuals: tuple[Residual, ...]
-
-
-def _prefill_terms(row: MeasuredPrefill) -> tuple[float, float, bool]:
-    """(seconds of compute at peak, seconds of all else, whether compute is the bound)."""
-    model, machine = get_model(row.model), Machine.of(row.chip)
-    splits = Splits.of([Partitioning(tp=row.chips)], ())
-    step = prefill_pass(model, get_precision(row.precision), machine, ROOFLINE, splits, row.prompt)
-    groups = (step.dense, step.experts, step.attention)
-    compute = sum(float(group.compute) for group in groups)
-    fixed = fit_decode().fixed_seconds[row.chip] * model.layers
-    return compute, fixed, compute > sum(float(group.memory) for group in groups)
-
-
-def _prefill_efficiencies(rows: Sequence[MeasuredPrefill]) -> list[float]:
-    terms = [(row.seconds, *_prefill_terms(row)) for row in rows]
-    return [compute / (seconds - rest) for seconds, compute, rest, bound in terms if bound]
-
-
-@cache
-def fit_prefill() -> PrefillFit:
-    """The fit to AWS's prompt rows that are bound by compute, with every row's residual."""
-    rows = [row for row in PREFILL_ROWS if row.stack == "AWS" and _prefill_terms(row)[2]]
-    found = _prefill_efficiencies(rows)
-
-    def seconds(row: MeasuredPrefill, efficiency: float) -> float:
-        compute, rest, _ = _prefill_terms(row)
-        return compute / efficiency + rest
-
-    middle = float(np.median(found))
-    residuals = []
-    for row in PREFILL_ROWS:
-        others = [other for other in rows if other is not row]
-        left = seconds(row, float(np.median(_prefill_efficiencies(others)))) if row in rows else None
-        residuals.append(Residual(name=row.name, measured=row.seconds, modelled=seconds(row, middle), left_out=left))
-    return PrefillFit(efficiency=middle, low=min(found), high=max(found), residuals=tuple(residuals))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Protocol
 
 import typer
 from rich.box import SIMPLE_HEAD
@@ -11,14 +11,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from trnlab.emulator.errors import TrnlabError
 from trnlab.models.chips import Chip, chip_named
 from trnlab.models.chips_command import FigureOption, figures_of
-from trnlab.models.files import write_text
+from trnlab.models.files import write_text, write_whole
 from trnlab.models.parallel.partitioning import Partitioning
-from trnlab.models.projection.decode import Runtime
 from trnlab.models.projection.outcome import Projection
 from trnlab.models.projection.point import project
+from trnlab.models.projection.runtime import Runtime
 from trnlab.models.projection.serving_point import ServingPoint, default_precision
 from trnlab.models.quantity import ModelError
 from trnlab.models.sweep.search import best_partitioning
@@ -26,6 +25,9 @@ from trnlab.models.workloads.catalogue import get_model
 from trnlab.models.workloads.formats import PRECISIONS, get_precision
 from trnlab.models.workloads.huggingface import read_config
 from trnlab.models.workloads.model import LanguageModel
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 ENDINGS = (".svg", ".png", ".pdf")
 Degree = Annotated[int | None, typer.Option(min=1, metavar="N")]
@@ -38,6 +40,13 @@ def model_named(name: str) -> LanguageModel:
         ModelError: neither.
     """
     return read_config(name) if name.lower().endswith(".json") else get_model(name)
+
+
+class Drawn(Protocol):
+    """A result that can draw itself."""
+
+    def plot(self) -> Figure:
+        """Its picture."""
 
 
 def llm(
@@ -55,6 +64,7 @@ def llm(
     dp: Degree = None,
     cp: Degree = None,
     tpot: Annotated[float | None, typer.Option(help="Goal in ms when the best partitioning is looked for.")] = None,
+    ttft: Annotated[float | None, typer.Option(help="The same for the first token.")] = None,
     chunk: Annotated[int | None, typer.Option(min=1, help="Tokens of a prompt processed at a time.")] = None,
     skew: Annotated[float, typer.Option(help="Zipf exponent of the routing; 0 is uniform.")] = 0.0,
     full_kv: Annotated[bool, typer.Option("--full-kv", help="Window layers keep the whole context.")] = False,
@@ -80,14 +90,24 @@ def llm(
     recipe = get_precision(default_precision(shape, device) if precision is None else precision, kv)
     point = ServingPoint(batch=batch, prompt=context, answer=answer, chunk=chunk)
     runtime = Runtime(skew=skew, window_aware=not full_kv, split_kv=not copied_kv)
-    split = _given({"tp": tp, "ep": ep, "pp": pp, "dp": dp, "cp": cp}, chips)
-    if split is not None and tpot is not None:
-        raise ModelError("--tpot", tpot, "only where the partitioning is not given")
-    goal = None if tpot is None else tpot / 1e3
+    split = given_split({"tp": tp, "ep": ep, "pp": pp, "dp": dp, "cp": cp}, chips)
+    for name, value in (("--tpot", tpot), ("--ttft", ttft)):
+        if split is not None and value is not None:
+            raise ModelError(name, value, "only where the partitioning is not given")
     found = project(
         shape,
         device,
-        split or best_partitioning(shape, device, chips or 1, point, recipe, most_tpot=goal, runtime=runtime),
+        split
+        or best_partitioning(
+            shape,
+            device,
+            chips or 1,
+            point,
+            recipe,
+            most_tpot=_seconds(tpot),
+            most_ttft=_seconds(ttft),
+            runtime=runtime,
+        ),
         point,
         precision=recipe,
         kernels=kernels,
@@ -102,6 +122,10 @@ def llm(
     _save(found, json_file, plot)
 
 
+def _seconds(milliseconds: float | None) -> float | None:
+    return None if milliseconds is None else milliseconds / 1e3
+
+
 def _save(found: Projection, json_file: Path | None, plot: Path | None) -> None:
     if json_file is not None:
         write_text(json_file, found.to_json())
@@ -109,7 +133,7 @@ def _save(found: Projection, json_file: Path | None, plot: Path | None) -> None:
         save_figure(found, plot)
 
 
-def _given(degrees: dict[str, int | None], chips: int | None) -> Partitioning | None:
+def given_split(degrees: dict[str, int | None], chips: int | None) -> Partitioning | None:
     """The partitioning that was given, or None where it is to be looked for.
 
     Raises:
@@ -136,8 +160,7 @@ def print_projection(found: Projection, chip: Chip, console: Console, *, chosen:
     console.print(Text(found.memory_line))
     # Texts, not markup: names come from the user's files.
     for used in found.efficiencies:
-        origin = f"{used.phase}, {used.operator}: {used.entry.value.value:.2f}, {used.entry.origin}"
-        console.print(Text(f"efficiency of {origin}", style="dim"))
+        console.print(Text(str(used), style="dim"))
     notes = list(found.all_notes)
     if chip.target is not None and chip.variant in ("low", "central", "high"):
         notes.append("Trainium4 is a projection; its figures are announced multiples and assumptions")
@@ -155,14 +178,11 @@ def check_ending(path: Path) -> None:
         raise ModelError("ending of a picture's file", path.suffix, ", ".join(ENDINGS))
 
 
-def save_figure(found: Projection, path: Path) -> None:
-    """Draw a decode step's breakdown into a file.
+def save_figure(found: Drawn, path: Path) -> None:
+    """Draw a result's breakdown into a file, whole or not at all.
 
     Raises:
         TrnlabError: matplotlib is not installed, or the file cannot be written.
     """
     figure = found.plot()
-    try:
-        figure.savefig(path)
-    except OSError as error:
-        raise TrnlabError(f"cannot write {path}: {error.strerror}") from error
+    write_whole(path, lambda temporary: figure.savefig(temporary, format=path.suffix[1:].lower()))

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from math import isfinite
 from typing import Final
 
 from trnlab.emulator.target import Generation
 from trnlab.models.chips import Chip
 from trnlab.models.frozen import FrozenMapping
-from trnlab.models.projection.calibration import fit_decode, fit_prefill
+from trnlab.models.projection.calibration import fit_decode
 from trnlab.models.projection.machine import Machine
 from trnlab.models.projection.measured_rows import OPERATORX
 from trnlab.models.projection.method import (
@@ -22,6 +23,8 @@ from trnlab.models.projection.method import (
     everywhere,
     exact,
 )
+from trnlab.models.projection.prompt_rows import fit_prefill
+from trnlab.models.projection.trainium3_rows import MEGAKERNEL, fit_trainium3
 from trnlab.models.quantity import ModelError, Quantity, QuantityClass
 
 GEMM: Final = Quantity(0.90, "", f"{OPERATORX}: large BF16 matrices reach 90 % of a pair of cores", "fitted", 0.8, 0.92)
@@ -60,25 +63,40 @@ def cache_efficiency(chip: Chip) -> Quantity:
     return Quantity(fit.cache_efficiency, "", source, klass, fit.cache_efficiency, fit.weight_efficiency)
 
 
+CLAIMED_FIXED_SECONDS: Final = 40e-6
+"""What the announced 4x on GPT-OSS would leave for a layer of Trainium3 at batch 1, Trainium2's measured step given."""
+FUSED_FIXED_SECONDS: Final = 10e-6
+"""Assumed for the best that software for Trainium4 could do: one kernel for all layers, its waits hidden."""
+
+
 def _trainium3_fixed() -> Quantity:
+    fit = fit_trainium3()
     source = (
-        "assumed: 50 µs a layer is what the announced 3x and 4x on GPT-OSS would take; no decode step of Trainium3 "
-        "has been published, Trainium2's were fitted to 170 µs"
+        f"fit to third-party decode steps on one Trainium3 ({MEGAKERNEL}); slow end: the slowest of them; fast end: "
+        f"{CLAIMED_FIXED_SECONDS * 1e6:.0f} µs, which the announced 4x on GPT-OSS would take"
     )
-    return Quantity(50e-6, "s", source, "assumed", 40e-6, 170e-6)
+    return Quantity(fit.fixed_seconds, "s", source, "fitted", CLAIMED_FIXED_SECONDS, fit.high)
 
 
-_FIXED_LATER: Final[Mapping[Generation, Quantity]] = {
-    Generation.V4: _trainium3_fixed(),
-    Generation.V5: Quantity(
-        30e-6, "s", "assumed: less than Trainium3's, down to a fused decoder", "assumed", 10e-6, 50e-6
-    ),
+def _trainium4_fixed() -> Quantity:
+    fit = fit_trainium3()
+    source = (
+        "assumed: as Trainium3's, since three generations differ by less than a tenth; fast end: "
+        f"{FUSED_FIXED_SECONDS * 1e6:.0f} µs, a fused decoder whose waits are hidden; slow end: the slowest of "
+        "Trainium3's measured fused decoders"
+    )
+    return Quantity(fit.fixed_seconds, "s", source, "assumed", FUSED_FIXED_SECONDS, fit.fused)
+
+
+_FIXED_LATER: Final[Mapping[Generation, Callable[[], Quantity]]] = {
+    Generation.V4: _trainium3_fixed,
+    Generation.V5: _trainium4_fixed,
 }
 _FITTED: Final = {Generation.V2: "trn1", Generation.V3: "trn2"}
 
 
 def fixed_cost(chip: Chip) -> Quantity | None:
-    """Seconds per layer and decode step: fitted for Trainium1 and 2, assumed for 3 and 4, None for other chips."""
+    """Seconds per layer and decode step: fitted for Trainium1 to 3, assumed for 4, None for other chips."""
     generation = None if chip.target is None else chip.target.generation
     if generation is None:
         return None
@@ -86,16 +104,19 @@ def fixed_cost(chip: Chip) -> Quantity | None:
         fit, name = fit_decode(), _FITTED[generation]
         source = f"{_ROWS}; the band is what single rows would take"
         return Quantity(fit.fixed_seconds[name], "s", source, "fitted", *fit.fixed_range[name])
-    return _FIXED_LATER[generation]
+    return _FIXED_LATER[generation]()
 
 
 def prompt_efficiency(chip: Chip) -> Quantity:
-    """Compute efficiency of prompts, fitted to Trainium1 and 2; later chips may reach up to the assumed ceiling."""
-    fit = fit_prefill()
-    source = "fit to AWS's published times to the first token, Trainium1 and 2"
-    if chip.target is not None and chip.target.generation in _FITTED:
-        return Quantity(fit.efficiency, "", source, "fitted", fit.low, fit.high)
-    return Quantity(fit.efficiency, "", f"assumed for this chip; {source}", "assumed", fit.efficiency, PROMPT_CEILING)
+    """Compute efficiency of prompts: fitted to Trainium1's or 2's own rows, Trainium2's assumed for later chips."""
+    fit, source = fit_prefill(), "AWS's published times to the first token"
+    generation = None if chip.target is None else chip.target.generation
+    name = _FITTED.get(generation) if generation is not None else None
+    if name is not None:
+        return Quantity(fit.efficiency[name], "", f"fit to {source} on {name}", "fitted", *fit.spread[name])
+    least, _ = fit.spread["trn2"]
+    source = f"assumed for this chip: Trainium2's fit to {source}; fast end assumed"
+    return Quantity(fit.efficiency["trn2"], "", source, "assumed", least, PROMPT_CEILING)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,9 +132,14 @@ class Layer:
         return Layer(name=self.name, decode=self.decode.at(case), prefill=self.prefill.at(case))
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What the reader must know of it, of decode steps and of prompts."""
+        return tuple(dict.fromkeys(note for note in (self.decode.note, self.prefill.note) if note))
+
+    @property
     def note(self) -> str:
-        """What the reader must know of it."""
-        return self.decode.note
+        """The notes in one text."""
+        return "; ".join(self.notes)
 
     def told(self, *, exposed: float | None = None, fixed_seconds: float | None = None) -> Layer:
         """The same with the user's exposed share of collectives, and fixed cost where the layer has one.
@@ -121,10 +147,13 @@ class Layer:
         Raises:
             ModelError: a share outside 0 to 1, or a negative cost.
         """
+        for title, told in (("exposed share of collectives", exposed), ("fixed cost per layer", fixed_seconds)):
+            if told is not None and not isfinite(told):
+                raise ModelError(title, told, "a finite number")
         changes: dict[str, Quantity] = {}
         if exposed is not None and self.decode.transfer:
             changes["exposed"] = Quantity(exposed, "", _USER, "assumed")
-        if fixed_seconds is not None and self.decode.fixed.value > 0:
+        if fixed_seconds is not None and self.name == "calibrated":
             changes["fixed"] = Quantity(fixed_seconds, "s", _USER, "assumed")
         if not changes:
             return self
@@ -145,7 +174,7 @@ def _efficiencies(chip: Chip) -> Layer:
         latency=True,
         transfer=True,
         exposed=EXPOSED,
-        padded=True,
+        padded=frozenset(("dense", "experts")),
         note="" if known else f"no measurement of {chip.label}: Trainium's efficiencies are assumed",
     )
     return Layer(name="efficiencies", decode=method, prefill=method)
@@ -154,15 +183,58 @@ def _efficiencies(chip: Chip) -> Layer:
 def _calibrated(chip: Chip) -> Layer:
     base, fixed = _efficiencies(chip), fixed_cost(chip)
     if fixed is None:
-        note = f"no calibration for {chip.label}: these are the efficiencies of the layer above"
+        note = (
+            f"no calibration for {chip.label}: these are the efficiencies of the layer above, without the fixed cost "
+            "that Trainiums have here, so the two do not compare"
+        )
         method = replace(base.decode, name="calibrated", note=note)
         return Layer(name="calibrated", decode=method, prefill=method)
-    note = "" if fixed.klass == "fitted" else f"fixed cost per layer of {chip.label} is assumed, not measured"
     memory = {**base.decode.memory, "attention": cache_efficiency(chip)}
-    decode = replace(base.decode, name="calibrated", memory=memory, fixed=fixed, latency=False, note=note)
-    prompts = everywhere(prompt_efficiency(chip))
-    prefill = replace(decode, compute=FrozenMapping(prompts), transfer=False, padded=False)
+    decode = replace(
+        base.decode, name="calibrated", memory=memory, fixed=fixed, latency=False, note=_fixed_note(chip, fixed)
+    )
+    prompts = prompt_efficiency(chip)
+    prefill = replace(
+        decode,
+        compute=FrozenMapping(everywhere(prompts)),
+        transfer=False,
+        padded=frozenset(),
+        note=_prompt_note(prompts),
+    )
     return Layer(name="calibrated", decode=decode, prefill=prefill)
+
+
+def flat_layer(compute: float, memory: float, fixed_seconds: float) -> Layer:
+    """One share of the peak for all computing, one of HBM for all bytes, a fixed cost per layer; collectives hidden.
+
+    Raises:
+        ModelError: a share that is not above 0 and at most 1, or a negative cost.
+    """
+    method = replace(
+        ROOFLINE,
+        compute=everywhere(Quantity(compute, "", _USER, "assumed")),
+        memory=everywhere(Quantity(memory, "", _USER, "assumed")),
+        fixed=Quantity(fixed_seconds, "s", _USER, "assumed"),
+        note="",
+    )
+    return Layer(name="efficiencies", decode=method, prefill=replace(method, fixed=exact(0.0, "s")))
+
+
+def _fixed_note(chip: Chip, fixed: Quantity) -> str:
+    if fixed.klass == "assumed":
+        return f"fixed cost per layer of {chip.label} is assumed, not measured"
+    if chip.target is not None and chip.target.generation in _FITTED:
+        return ""
+    return f"fixed cost per layer of {chip.label} is fitted to third-party runs on one chip; AWS publishes none"
+
+
+def _prompt_note(efficiency: Quantity) -> str:
+    low, high = efficiency.interval
+    where = "" if efficiency.klass == "fitted" else ", those of Trainium2 assumed and an assumed fast end"
+    return (
+        f"prompts at {efficiency.value:.0%} of peak ({low:.0%} to {high:.0%}{where}): published times to the first "
+        "token scatter so widely that one is good to about a factor of two"
+    )
 
 
 def layer_of(name: str, machine: Machine) -> Layer:

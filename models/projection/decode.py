@@ -20,6 +20,7 @@ from trnlab.models.arrays import Array, Values, array
 from trnlab.models.parallel.partitioning import Splits
 from trnlab.models.projection.machine import Machine
 from trnlab.models.projection.method import Method, Operator
+from trnlab.models.projection.runtime import Runtime
 from trnlab.models.projection.step_collectives import decode_context_collectives, exposed_time, layer_collectives
 from trnlab.models.workloads.formats import Precision, TensorClass
 from trnlab.models.workloads.model import Experts, LanguageModel
@@ -81,20 +82,6 @@ class StepTime:
         return self.dense.bytes + self.experts.bytes + self.attention.bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Runtime:
-    """Choices of the serving software.
-
-    skew: Zipf exponent of the routing, 0 for uniform; how uneven ranks are is always that of uniform routing.
-    window_aware: window layers keep only their window in the cache.
-    split_kv: the cache is divided over all chips; otherwise ranks beyond its heads hold copies (`Splits.kv_shards`).
-    """
-
-    skew: float = 0.0
-    window_aware: bool = True
-    split_kv: bool = True
-
-
 def padded(tokens: Array, rows: int) -> Array:
     """Tokens rounded up to whole rows of the Tensor Engine, rounding errors of expectations aside."""
     return np.ceil(tokens / rows - 1e-9) * rows if rows > 1 else tokens
@@ -125,7 +112,7 @@ def dense_bounds(
 ) -> Bounds:
     """The dense linear maps: `tokens` by class over `shards`, weights over `weight_shards` read `passes` times."""
     parameters = parameters_of(model)
-    rows = machine.token_rows if method.padded else 1
+    rows = machine.token_rows if "dense" in method.padded else 1
     work: dict[str, Array] = {}
     useful = size = np.zeros(())
     for tensor in DENSE_CLASSES:
@@ -163,7 +150,8 @@ def expert_bounds(
     share = distinct / experts.count
     size = parameters.experts * precision.bytes_of("experts") + parameters.expert_biases * precision.bytes_of("other")
     each = together * experts.active / np.maximum(distinct, 1e-9)
-    filled = padded(each, machine.token_rows) / np.maximum(each, 1e-9) if method.padded else np.ones(())
+    rows = machine.token_rows if "experts" in method.padded else 1
+    filled = padded(each, rows) / np.maximum(each, 1e-9) if rows > 1 else np.ones(())
     shards = splits.expert_shards * token_shards
     useful = 2 * parameters.multiplied("experts") * together / shards
     work = {precision.rate("experts"): useful * np.maximum(uneven_work, filled)}

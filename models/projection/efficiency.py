@@ -25,6 +25,7 @@ from trnlab.emulator import Target, dtypes, trace
 from trnlab.emulator.errors import GenerationError, TrnlabError
 from trnlab.emulator.timing.timeline import Range, schedule
 from trnlab.kernels.attention import flash_attention
+from trnlab.kernels.attention_decode import decode_attention
 from trnlab.kernels.matmul import matmul, matmul_fp8
 from trnlab.kernels.matmul_mx import matmul_mxfp8_weights
 from trnlab.models.chips import Chip
@@ -34,15 +35,20 @@ KernelName = Literal["matmul", "prefill attention", "decode attention"]
 COVERED: Final[Mapping[KernelName, tuple[str, ...]]] = {
     "matmul": ("bf16", "fp8", "mxfp8"),
     "prefill attention": ("bf16",),
-    "decode attention": (),
+    "decode attention": ("bf16",),
 }
-"""Matmul rates for which there is a kernel of ours; flash attention is a prompt's, its query tiles would stay empty."""
+"""Matmul rates, of decode attention formats of the cache, for which there is a kernel of ours."""
 MOST_TOKENS, MOST_COLUMNS, MOST_DEPTH, MOST_KEYS = 1024, 2048, 8192, 4096
 """Larger shapes are timed at these sizes: the kernels repeat themselves, so their efficiency no longer changes."""
+MOST_CONTEXT, MOST_CACHED_KEYS = 16_384, 1 << 17
+"""The same for decode attention: keys of one cache and of all; beyond them its efficiency still rises by a tenth."""
 
 
 class Shape(NamedTuple):
-    """What one core does. matmul: tokens, columns, depth. Attention: queries, keys, head_dim, with heads in `group`."""
+    """What one core does. matmul: tokens, columns, depth. Attention: queries, keys, head_dim, with heads in `group`.
+
+    Decode attention: in place of queries caches, of one sequence and key/value head each, which `group` heads meet.
+    """
 
     kernel: KernelName
     rate: str
@@ -58,16 +64,19 @@ class Shape(NamedTuple):
             limits = (MOST_TOKENS, MOST_COLUMNS, MOST_DEPTH)
             first, second, third = (min(a, b) for a, b in zip(self[2:5], limits, strict=True))
             return self._replace(first=first, second=second, third=third)
+        if self.kernel == "decode attention":
+            keys = min(self.second, MOST_CONTEXT)
+            return self._replace(first=min(self.first, MOST_CACHED_KEYS // keys), second=keys)
         shrink = min(1.0, MOST_KEYS / self.second)
         return self._replace(first=max(1, int(self.first * shrink)), second=min(self.second, MOST_KEYS))
 
     @property
     def flops(self) -> float:
-        """FLOP of the operation; half of the pairs of causal attention."""
+        """FLOP of the operation; of causal attention half of the pairs."""
         product = float(self.first) * self.second * self.third * self.group
         if self.kernel == "matmul":
             return 2 * product
-        return 4 * product / 2
+        return 4 * product / (2 if self.kernel == "prefill attention" else 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,7 +151,7 @@ class EfficiencyTable:
             ModelError: it holds no table.
         """
         try:
-            return cls.from_json(path.read_text(), defaults)
+            return cls.from_json(path.read_text(encoding="utf-8"), defaults)
         except OSError as error:
             raise TrnlabError(f"cannot read {path}: {error.strerror}") from error
 
@@ -184,7 +193,8 @@ def _bytes(shape: Shape) -> float:
     if shape.kernel == "matmul":
         width = {"bf16": 2.0, "fp8": 1.0, "mxfp8": 8.25 / 8}[shape.rate]
         return width * shape.second * shape.third + 2.0 * shape.first * (shape.second + shape.third)
-    return 2.0 * shape.third * (2 * shape.second + 2 * shape.first * shape.group)
+    caches = shape.first if shape.kernel == "decode attention" else 1
+    return 2.0 * shape.third * (2 * shape.second * caches + 2 * shape.first * shape.group)
 
 
 def _array(shape: tuple[int, ...], dtype: Any) -> Any:
@@ -202,6 +212,10 @@ def _call(shape: Shape) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
     """The kernel of a shape, with its arrays as shapes alone."""
     bf16 = ml_dtypes.bfloat16
     tokens, columns, depth = shape[2:5]
+    if shape.kernel == "decode attention":
+        queries = _array((tokens, shape.group, depth), bf16)
+        cache = _array((tokens, 1, depth, columns), bf16), _array((tokens, 1, columns, depth), bf16)
+        return decode_attention, (queries, *cache), {}
     if shape.kernel != "matmul":
         heads = (shape.group, tokens, depth)
         keys = _array((1, columns, depth), bf16)

@@ -12,13 +12,17 @@ from trnlab.models.parallel.partitioning import Partitioning
 from trnlab.models.projection.constants import ATTENTION, GEMM, Layer
 from trnlab.models.projection.efficiency import Efficiency, EfficiencyTable, KernelName, Shape
 from trnlab.models.projection.machine import Machine
-from trnlab.models.projection.method import Method, Operator
+from trnlab.models.projection.method import OPERATORS, Method, Operator
 from trnlab.models.quantity import Quantity
-from trnlab.models.workloads.formats import Precision
+from trnlab.models.workloads.formats import Precision, TensorClass
 from trnlab.models.workloads.model import GroupedAttention, LanguageModel
+from trnlab.models.workloads.parameters import parameters_of
 from trnlab.models.workloads.routing import distinct_experts
 
 Phase = Literal["decode", "prefill"]
+Part = Literal["dense", "head", "experts", "attention"]
+"""Operators, with the output head apart: in decode steps it is a far larger matrix than a layer's dense maps."""
+_LAYER_MAPS: Final[tuple[TensorClass, ...]] = ("attention", "dense", "other")
 DEFAULTS: Final[Mapping[KernelName, Quantity]] = {
     "matmul": GEMM,
     "prefill attention": ATTENTION,
@@ -28,12 +32,22 @@ DEFAULTS: Final[Mapping[KernelName, Quantity]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UsedEfficiency:
-    """Where the efficiency of one operator in one phase comes from."""
+    """Where the efficiency of one part in one phase comes from.
+
+    memory: share of HBM bandwidth; a timed kernel has one share for both, a default is of compute alone.
+    """
 
     phase: Phase
-    operator: Operator
+    operator: Part
     shape: Shape
     entry: Efficiency
+    memory: Quantity
+
+    def __str__(self) -> str:
+        share = f"{self.entry.value.value:.2g}"
+        if self.entry.is_default:
+            share = f"compute {share}, HBM {self.memory.value:.2g}"
+        return f"efficiency of {self.phase}, {self.operator}: {share}, {self.entry.origin}"
 
 
 def _part(size: float, parts: float) -> int:
@@ -77,20 +91,67 @@ def shapes(
     batch: float,
     prompt: int,
     phase: Phase,
-) -> dict[Operator, Shape]:
-    """Per-core shapes of the main operators of one phase."""
+) -> dict[Part, Shape]:
+    """Per-core shapes of the main operators of one phase; of prompts only the last token passes the output head."""
     cores = machine.chip.cores
     sequences = max(1.0, batch / (split.dp * split.pp))
     tokens = sequences if phase == "decode" else prompt / split.cp
-    found: dict[Operator, Shape] = {"dense": _dense_shape(model, precision, tokens, cores, split.tp)}
+    found: dict[Part, Shape] = {"dense": _dense_shape(model, precision, tokens, cores, split.tp)}
+    if phase == "decode":
+        columns = _part(model.vocabulary, split.tp * cores)
+        found["head"] = Shape("matmul", precision.rate("head"), _part(tokens, 1), columns, model.width)
     expert = _expert_shape(model, precision, tokens, cores, split)
     if expert is not None:
         found["experts"] = expert
+    found["attention"] = (
+        _cache_shape(model, precision, sequences, prompt, split.tp * cores, split.cp)
+        if phase == "decode"
+        else _prompt_shape(model, precision, prompt, split.cp)
+    )
+    return found
+
+
+def _prompt_shape(model: LanguageModel, precision: Precision, prompt: int, cp: int) -> Shape:
+    """One head of a prompt, of which the core has its part of the queries."""
     attention = model.attention
     size = attention.head_dim if isinstance(attention, GroupedAttention) else attention.nope + attention.rope
-    kernel: KernelName = "decode attention" if phase == "decode" else "prefill attention"
-    queries = 1 if phase == "decode" else _part(prompt, split.cp)
-    found["attention"] = Shape(kernel, precision.attention, queries, prompt, size)
+    return Shape("prefill attention", precision.attention, _part(prompt, cp), prompt, size)
+
+
+def _cache_shape(
+    model: LanguageModel, precision: Precision, sequences: float, context: int, cores: int, cp: int
+) -> Shape:
+    """One core's caches of full layers: divided by key/value heads, beyond those along the sequence."""
+    attention, heads = model.attention, model.attention.cache_heads
+    size = attention.head_dim if isinstance(attention, GroupedAttention) else attention.cache_elements
+    caches = _part(sequences * heads, min(cores, heads))
+    keys = _part(context, cp * max(1.0, cores / heads))
+    group = max(1, attention.heads // heads)
+    return Shape("decode attention", precision.kv, caches, keys, size, group)
+
+
+def _with_head(model: LanguageModel, precision: Precision, dense: Quantity, head: Quantity) -> Quantity:
+    """Both parts' shares as one: bytes over (bytes / share), of the layers' maps and of the output head."""
+    found = parameters_of(model)
+    layers = sum(found.of(tensor) * precision.bytes_of(tensor) for tensor in _LAYER_MAPS)
+    last = found.head * precision.bytes_of("head")
+
+    def together(of_layers: float, of_head: float) -> float:
+        return (layers + last) / (layers / of_layers + last / of_head)
+
+    low, high = (together(*ends) for ends in zip(dense.interval, head.interval, strict=True))
+    value = together(dense.value, head.value)
+    return Quantity(value, "", f"{dense.source}; {head.source}", "derived", min(low, value), max(high, value))
+
+
+def _by_operator(
+    model: LanguageModel, precision: Precision, entries: Mapping[Part, Efficiency]
+) -> dict[Operator, Quantity]:
+    """The timed parts, the output head joined to the other dense maps where both are timed."""
+    timed = {part: entry.value for part, entry in entries.items() if not entry.is_default}
+    found: dict[Operator, Quantity] = {part: timed[part] for part in OPERATORS if part in timed}
+    if "dense" in timed and "head" in timed:
+        found["dense"] = _with_head(model, precision, timed["dense"], timed["head"])
     return found
 
 
@@ -109,16 +170,22 @@ def with_kernels(
     methods: dict[Phase, Method] = {"decode": layer.decode, "prefill": layer.prefill}
     for phase, method in methods.items():
         wanted = shapes(model, precision, machine, split, batch, prompt, phase)
-        entries = {operator: table.get(machine.chip, shape) for operator, shape in wanted.items()}
-        timed = {operator: entry.value for operator, entry in entries.items() if not entry.is_default}
+        entries = {part: table.get(machine.chip, shape) for part, shape in wanted.items()}
+        timed = _by_operator(model, precision, entries)
         methods[phase] = replace(
             method,
             compute={**method.compute, **timed},
             memory={**method.memory, **timed},
-            padded=method.padded and "dense" not in timed,
+            padded=method.padded - timed.keys(),
         )
         used += [
-            UsedEfficiency(phase=phase, operator=operator, shape=wanted[operator], entry=entry)
-            for operator, entry in entries.items()
+            UsedEfficiency(
+                phase=phase,
+                operator=part,
+                shape=wanted[part],
+                entry=entry,
+                memory=methods[phase].memory["dense" if part == "head" else part],
+            )
+            for part, entry in entries.items()
         ]
     return replace(layer, decode=methods["decode"], prefill=methods["prefill"]), tuple(used)

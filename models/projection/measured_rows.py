@@ -34,22 +34,6 @@ class MeasuredDecode:
     note: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MeasuredPrefill:
-    """Seconds until the first token, as published, and what was run."""
-
-    name: str
-    model: str
-    chip: str
-    chips: int
-    precision: str
-    prompt: int
-    seconds: float
-    source: str
-    stack: Stack = "AWS"
-    note: str = ""
-
-
 def _trn1(
     name: str, model: str, batch: int, prompt: int, length: int, ms: float, precision: str = "bf16"
 ) -> MeasuredDecode:
@@ -110,32 +94,6 @@ DECODE_ROWS: Final[tuple[MeasuredDecode, ...]] = (
 )
 """Decode rows. The fact base has the 1-chip rows' lengths from the benchmark's own settings; for Qwen they are taken
 to be the same."""
-
-
-def _prefill(
-    name: str, model: str, chip: str, prompt: int, ms: float, source: str, stack: Stack = "AWS"
-) -> MeasuredPrefill:
-    return MeasuredPrefill(
-        name=name,
-        model=model,
-        chip=chip,
-        chips=16,
-        precision="bf16",
-        prompt=prompt,
-        seconds=ms * 1e-3,
-        source=source,
-        stack=stack,
-    )
-
-
-PREFILL_ROWS: Final[tuple[MeasuredPrefill, ...]] = (
-    _prefill("Llama-3.3-70B, 10k", "Llama-3.1-70B", "trn2", 10_000, 814, TUTORIALS),
-    _prefill("Llama-3.1-405B, 10k", "Llama-3.1-405B", "trn2", 10_000, 2442, TUTORIALS),
-    _prefill("Llama-3-70B, 2k", "Llama-3.1-70B", "trn1", 2048, 547, TABLES),
-    _prefill("Llama-3-70B, 128", "Llama-3.1-70B", "trn1", 128, 53, TABLES),
-    _prefill("Llama-2-13B, 4k", "Llama-2-13B", "trn1", 4096, 864, TABLES),
-    _prefill("Qwen3-235B-A22B, 1.5k", "Qwen3-235B-A22B", "trn2", 1500, 4600, OPTIMUM, "third party"),
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -36,7 +36,8 @@ class Method:
 
     compute, memory: efficiencies by operator. fixed: seconds per layer of the model and step. latency: whether
     collectives' latency is added, transfer: whether their bytes' time is. exposed: share of it that nothing hides.
-    padded: whether tokens fill whole rows of the Tensor Engine. note: what the reader must know, such as a fallback.
+    padded: operators whose tokens fill whole rows of the Tensor Engine. note: what the reader must know, such as a
+    fallback.
     """
 
     name: LayerName
@@ -46,7 +47,7 @@ class Method:
     latency: bool
     transfer: bool
     exposed: Quantity
-    padded: bool
+    padded: frozenset[Operator]
     note: str = ""
     case: Case = field(default="central")
 
@@ -108,6 +109,6 @@ ROOFLINE: Final = Method(
     latency=False,
     transfer=False,
     exposed=exact(0.0),
-    padded=False,
+    padded=frozenset(),
     note="peaks of the chip page; collectives hidden; nothing can be faster",
 )

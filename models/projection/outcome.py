@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import TYPE_CHECKING, Any, Final
 
-from trnlab.emulator.errors import TrnlabError
+from trnlab.models.frames import data_frame, html_table
 from trnlab.models.parallel.partitioning import Partitioning
 from trnlab.models.projection.constants import Layer
 from trnlab.models.projection.kernel_shapes import UsedEfficiency
@@ -122,7 +122,11 @@ class Projection:
         rows = [("", *(found.name for found in self.layers)), *self.table()]
         widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-        return "\n".join([self.title, *lines, self.memory_line, *(f"note: {note}" for note in self.all_notes)])
+        return "\n".join([self.title, *lines, self.memory_line, *self._remarks()])
+
+    def _remarks(self) -> tuple[str, ...]:
+        """Where the middle layer's efficiencies come from, and the notes."""
+        return (*map(str, self.efficiencies), *(f"note: {note}" for note in self.all_notes))
 
     @property
     def memory_line(self) -> str:
@@ -132,18 +136,16 @@ class Projection:
     @property
     def all_notes(self) -> tuple[str, ...]:
         """Notes of the point and of the layers, each once."""
-        return tuple(dict.fromkeys((*self.notes, *(found.note for found in self.layers if found.note))))
+        return tuple(dict.fromkeys((*self.notes, *(note for found in self.layers for note in found.layer.notes))))
 
     def _repr_html_(self) -> str:
         """A table for notebooks."""
-        head = "".join(f"<th>{escape(cell)}</th>" for cell in ("", *(found.name for found in self.layers)))
-        body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in self.table())
-        notes = "".join(f"<li>{escape(note)}</li>" for note in (self.memory_line, *self.all_notes))
-        caption = f"<caption>{escape(self.title)}</caption>"
-        return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table><ul>{notes}</ul>"
+        header = ("", *(found.name for found in self.layers))
+        lines = "".join(f"<li>{escape(line)}</li>" for line in (self.memory_line, *self._remarks()))
+        return f"{html_table(self.title, header, self.table())}<ul>{lines}</ul>"
 
     def records(self) -> list[dict[str, Any]]:
-        """One record per quantity and layer: value, unit, band, class, source."""
+        """One record per quantity and layer: value, unit, band, class, source, and what the layer falls back to."""
         return [
             {
                 "layer": found.name,
@@ -154,10 +156,17 @@ class Projection:
                 "high": value.interval[1],
                 "class": value.klass,
                 "source": value.source,
+                "note": self._note_of(found),
             }
             for found in self.layers
             for title, value in _quantities(found)
         ]
+
+    def _note_of(self, found: LayerOutcome) -> str:
+        """The layer's notes, and for the middle one the operators without a timed kernel."""
+        used = self.efficiencies if found.name == "efficiencies" else ()
+        defaults = (f"default efficiency of {one.phase}, {one.operator}" for one in used if one.entry.is_default)
+        return "; ".join((*found.layer.notes, *defaults))
 
     def to_json(self) -> str:
         """What was asked and every record, as JSON."""
@@ -166,6 +175,18 @@ class Projection:
         }
         split = self.partitioning._asdict()
         data = {**asked, "partitioning": split, "notes": self.all_notes, "records": self.records()}
+        data["efficiencies"] = [
+            {
+                "phase": used.phase,
+                "operator": used.operator,
+                "shape": list(used.shape),
+                "compute": used.entry.value.value,
+                "memory": used.memory.value,
+                "default": used.entry.is_default,
+                "origin": used.entry.origin,
+            }
+            for used in self.efficiencies
+        ]
         return json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False)
 
     def to_pandas(self) -> Any:
@@ -192,16 +213,3 @@ def _quantities(found: LayerOutcome) -> list[tuple[str, Quantity]]:
     parts = [(f"decode: {part}", value) for part, value in found.parts.items()]
     parts += [(f"prompt: {part}", value) for part, value in found.prompt_parts.items()]
     return [(title, value) for title, value in (*named, *parts) if value is not None]
-
-
-def data_frame(records: Any) -> Any:
-    """Records, or columns, as a pandas DataFrame.
-
-    Raises:
-        TrnlabError: pandas is not installed.
-    """
-    try:
-        import pandas as pd
-    except ImportError as error:
-        raise TrnlabError("a data frame needs pandas, which is not installed: pip install trnlab[tables]") from error
-    return pd.DataFrame(records)

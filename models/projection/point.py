@@ -14,12 +14,13 @@ from trnlab.models.chips import Chip
 from trnlab.models.parallel.memory import USABLE, Footprint, require_fit
 from trnlab.models.parallel.partitioning import Partitioning, Splits, check
 from trnlab.models.projection.constants import Layer, layer_of
-from trnlab.models.projection.decode import Runtime, StepTime
+from trnlab.models.projection.decode import StepTime
 from trnlab.models.projection.efficiency import EfficiencyTable
 from trnlab.models.projection.kernel_shapes import DEFAULTS, UsedEfficiency, with_kernels
 from trnlab.models.projection.machine import Machine, machine_at
 from trnlab.models.projection.method import CASES, LAYERS, Case, LayerName
 from trnlab.models.projection.outcome import LayerOutcome, Projection
+from trnlab.models.projection.runtime import Runtime
 from trnlab.models.projection.serving import ServingTime, serve
 from trnlab.models.projection.serving_point import ServingPoint, default_precision
 from trnlab.models.quantity import ModelError, Quantity, QuantityClass, weakest
@@ -213,7 +214,7 @@ def _evaluate(
 
 def _rates(chip: Chip, watts: float | None, pue: float, price: float | None) -> tuple[Quantity | None, Quantity | None]:
     """Power of a chip with the data centre's overhead, and its price per second."""
-    if pue < 1:
+    if not 1 <= pue < float("inf"):
         raise ModelError("pue", pue, ">= 1")
     for name, value in (("watts", watts), ("price_per_chip_hour", price)):
         if value is not None and not 0 < value < float("inf"):

@@ -11,9 +11,10 @@ import numpy as np
 
 from trnlab.models.arrays import Array, Values, array
 from trnlab.models.parallel.partitioning import Splits
-from trnlab.models.projection.decode import Bounds, Runtime, StepTime, bounds, dense_bounds, expert_bounds
+from trnlab.models.projection.decode import Bounds, StepTime, bounds, dense_bounds, expert_bounds
 from trnlab.models.projection.machine import Machine
 from trnlab.models.projection.method import Method
+from trnlab.models.projection.runtime import Runtime
 from trnlab.models.projection.step_collectives import (
     exposed_time,
     layer_collectives,

@@ -20,9 +20,10 @@ import numpy as np
 from trnlab.models.arrays import Array, Values, array
 from trnlab.models.parallel.partitioning import Splits
 from trnlab.models.projection.constants import Layer
-from trnlab.models.projection.decode import Runtime, StepTime, decode_step
+from trnlab.models.projection.decode import StepTime, decode_step
 from trnlab.models.projection.machine import Machine
 from trnlab.models.projection.prefill import prefill_pass, prompts_per_second
+from trnlab.models.projection.runtime import Runtime
 from trnlab.models.workloads.formats import LINEAR_CLASSES, Precision
 from trnlab.models.workloads.model import LanguageModel
 from trnlab.models.workloads.parameters import parameters_of

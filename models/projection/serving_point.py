@@ -33,6 +33,13 @@ class ServingPoint:
 
 
 def default_precision(model: LanguageModel, chip: Chip) -> Precision:
-    """bf16; for GPT-OSS its own MXFP4 experts, with MXFP8 activations, on Trainiums that multiply those."""
-    shipped = model.name.startswith("gpt-oss") and chip.target is not None and "mxfp8" in chip.peaks
-    return get_precision("experts-mxfp4-a8" if shipped else "bf16")
+    """bf16; MXFP4 experts where the model ships with them, with MXFP8 activations on chips that multiply those.
+
+    Elsewhere such experts only save bytes, and multiply at the rate of BF16 activations; on Trainium1 and 2 software
+    runs the whole model in BF16 (AWS Neuron, gpt-oss model recipe).
+    """
+    if model.experts_format != "mxfp4":
+        return get_precision("bf16")
+    if "mxfp8" in chip.peaks:
+        return get_precision("experts-mxfp4-a8")
+    return get_precision("experts-mxfp4-a16" if chip.target is None else "bf16")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from trnlab.models.arrays import Array, Values, array
-from trnlab.models.parallel.collectives import Algorithm, CollectiveTime, all_reduce, all_to_all, point_to_point
+from trnlab.models.parallel.collectives import Algorithm, CollectiveTime, all_reduce, all_to_all
 from trnlab.models.parallel.partitioning import Splits
+from trnlab.models.parallel.strided import pipeline_hops, ring_hop, strided_all_reduce
 from trnlab.models.projection.machine import Machine
 from trnlab.models.projection.method import Method
 from trnlab.models.workloads.formats import Precision
@@ -42,7 +43,7 @@ def layer_collectives(
         exchange = all_to_all(machine.fabric, sent, np.where(across, splits.ep, 1))
         found = _sum(found, exchange * (2 * model.routed_layers * passes))
     if np.any(splits.pp > 1):
-        found = _sum(found, point_to_point(machine.fabric, activations, splits.pp) * (splits.pp - 1))
+        found = _sum(found, pipeline_hops(machine.fabric, activations, splits.pp, splits.tp * splits.cp))
     return found
 
 
@@ -55,7 +56,7 @@ def decode_context_collectives(
     attention = model.attention
     size = attention.head_dim if isinstance(attention, GroupedAttention) else attention.kv_rank
     partial = sequences * attention.heads * (size + 2) * 4 / splits.tp
-    return all_reduce(machine.fabric, partial, splits.cp, _algorithm(method)) * model.layers
+    return strided_all_reduce(machine.fabric, partial, splits.cp, splits.tp, _algorithm(method)) * model.layers
 
 
 def prefill_context_collectives(
@@ -65,7 +66,7 @@ def prefill_context_collectives(
     if not np.any(splits.cp > 1):
         return NOTHING
     part = tokens / splits.cp * model.attention.cache_elements * precision.kv_bytes / splits.tp
-    hop = point_to_point(machine.fabric, part / passes, splits.cp)
+    hop = ring_hop(machine.fabric, part / passes, splits.cp, splits.tp)
     return hop * ((splits.cp - 1) * model.layers * passes)
 
 

@@ -1,11 +1,13 @@
 """A training step: forward, backward and update of a global batch, with its memory.
 
-    time = compute x (micro-batches + pp - 1) / micro-batches + collectives
+    time = compute x (micro-batches + pp - 1) / micro-batches x pace + collectives
 
-Compute is 3 times a forward pass over the model's own FLOP, 4 times with full recomputation, each at its rate and
-efficiency. Tensor parallelism reduces activations twice a layer forward, twice backward (and twice more where forward
-is recomputed), data parallelism the gradients once a step. Activations follow Korthikanti et al., "Reducing Activation
-Recomputation in Large Transformer Models" (arXiv 2205.05198), equations 2 to 6.
+where the pace of a pipeline is that of its longest stage, ceil(layers / pp) pp / layers.
+
+Compute is 3 times a forward pass over the model's own FLOP, each at its rate and efficiency; full recomputation adds a
+fourth, selective the attention of one. Collectives are those of `training_collectives`. Activations follow Korthikanti
+et al., "Reducing Activation Recomputation in Large Transformer Models" (arXiv 2205.05198), equations 2 to 6, which are
+of a GPT layer with a feed-forward of 4 times its width; with full recomputation they hold for every layer.
 """
 
 from __future__ import annotations
@@ -16,22 +18,21 @@ from typing import Final, Literal
 import numpy as np
 
 from trnlab.models.arrays import Array, Values, array
-from trnlab.models.parallel.collectives import CollectiveTime, all_reduce
-from trnlab.models.parallel.memory import USABLE, weight_bytes
+from trnlab.models.parallel.memory import USABLE
 from trnlab.models.parallel.partitioning import Splits
 from trnlab.models.projection.machine import Machine
 from trnlab.models.projection.method import Method, Operator
 from trnlab.models.projection.step_collectives import exposed_time
+from trnlab.models.projection.training_collectives import training_collectives
+from trnlab.models.projection.training_states import States, states
 from trnlab.models.quantity import ModelError
-from trnlab.models.workloads.formats import Precision, TensorClass, get_precision
+from trnlab.models.workloads.formats import Precision, TensorClass
 from trnlab.models.workloads.model import LanguageModel
 from trnlab.models.workloads.parameters import parameters_of
 from trnlab.models.workloads.work import prefill_attention_flops
 
 Recompute = Literal["none", "selective", "full"]
 RECOMPUTE: Final[tuple[Recompute, ...]] = ("none", "selective", "full")
-ADAM_BYTES: Final = 4 + 4 + 4 + 4
-"""Per parameter besides the weights: two Adam moments, an FP32 master copy, an FP32 gradient."""
 _OPERATORS: Final[dict[TensorClass, Operator]] = {
     "head": "dense",
     "attention": "dense",
@@ -53,8 +54,7 @@ class TrainingStep:
     tokens: Array
     chips: Array
     ideal: Array
-    weights: Array
-    optimizer: Array
+    states: States
     activations: Array
     available: Array
 
@@ -76,7 +76,7 @@ class TrainingStep:
     @property
     def memory(self) -> Array:
         """Bytes on the fullest chip."""
-        return self.weights + self.optimizer + self.activations
+        return array(sum(self.states) + self.activations)
 
     @property
     def fits(self) -> Array:
@@ -132,24 +132,15 @@ def training_step(
 ) -> TrainingStep:
     """One step over `batch` sequences of `sequence` tokens; weights are kept in bf16, sequence-parallel activations.
 
-    Optimizer states are divided over data parallelism (ZeRO stage 1).
+    What is kept of the parameters is that of `training_states`.
 
     Raises:
-        ModelError: an unknown kind of recomputation, or a batch that dp x micro_batch does not divide.
+        ModelError: an unknown kind of recomputation, a batch that dp x micro_batch does not divide, a matmul rate that
+            the chip does not have, or a group that its fabric does not.
     """
     per_pass = splits.dp * micro_batch
     if np.any(batch % per_pass):
         raise ModelError("batch of a training step", batch, f"multiples of dp x micro_batch = {per_pass.tolist()}")
-    micro_batches = array(batch / per_pass)
-    chips, tokens = array(splits.chips), array(batch * sequence)
-    forward = _forward_seconds(model, precision, machine, method, sequence) * tokens / chips
-    compute = forward * (4 if recompute == "full" else 3)
-    bubble = compute * (splits.pp - 1) / micro_batches
-    collectives = exposed_time(
-        method, _collectives(model, precision, machine, splits, sequence, micro_batch, micro_batches, recompute)
-    )
-    ideal = 3 * _forward_seconds(model, precision, machine, None, sequence) * tokens / chips
-    weights = weight_bytes(model, get_precision("bf16"), splits)
     layer = activation_bytes(
         model.width,
         model.attention.heads,
@@ -159,26 +150,40 @@ def training_step(
         recompute=recompute,
         sequence_parallel=True,
     )
+    micro_batches = array(batch / per_pass)
+    chips, tokens = array(splits.chips), array(batch * sequence)
+    pace = np.ceil(model.layers / splits.pp) * splits.pp / model.layers
+    compute = _passes(_forward_seconds(model, precision, machine, method, sequence), recompute) * tokens / chips
+    talk = training_collectives(
+        model, precision, machine, splits, sequence * micro_batch, micro_batches, again=recompute == "full"
+    )
+    ideal = 3 * sum(_forward_seconds(model, precision, machine, None, sequence)) * tokens / chips
     # A first stage keeps the activations of as many micro-batches as there are stages: the layers of the whole model.
     kept = np.minimum(micro_batches, splits.pp) * np.ceil(model.layers / splits.pp)
     return TrainingStep(
         compute=compute,
-        bubble=bubble,
-        collectives=collectives,
+        bubble=compute * (pace * (1 + (splits.pp - 1) / micro_batches) - 1),
+        collectives=exposed_time(method, talk),
         tokens=tokens,
         chips=chips,
         ideal=array(ideal),
-        weights=weights,
-        optimizer=weights / 2 * ADAM_BYTES / splits.dp,
+        states=states(model, splits),
         activations=array(layer * kept / splits.cp),
         available=array(USABLE.value * machine.hbm_bytes),
     )
 
 
+def _passes(forward: tuple[float, float], recompute: Recompute) -> float:
+    """Forward, twice as much backward, and what is computed again: nothing, attention, or all of forward."""
+    linear, attention = forward
+    again = {"none": 0.0, "selective": attention, "full": linear + attention}[recompute]
+    return 3 * (linear + attention) + again
+
+
 def _forward_seconds(
     model: LanguageModel, precision: Precision, machine: Machine, method: Method | None, sequence: int
-) -> float:
-    """Chip-seconds of one token's forward pass, at peak or at the method's efficiencies."""
+) -> tuple[float, float]:
+    """Chip-seconds of one token's forward pass, linear maps and attention, at peak or at the method's efficiencies."""
     parameters = parameters_of(model)
 
     def share(operator: Operator) -> float:
@@ -189,25 +194,7 @@ def _forward_seconds(
         for tensor, operator in _OPERATORS.items()
     )
     attention = float(prefill_attention_flops(model, sequence)) / sequence
-    return linear + attention / machine.rate(precision.attention) / share("attention")
-
-
-def _collectives(
-    model: LanguageModel,
-    precision: Precision,
-    machine: Machine,
-    splits: Splits,
-    sequence: int,
-    micro_batch: int,
-    micro_batches: Array,
-    recompute: Recompute,
-) -> CollectiveTime:
-    activations = sequence * micro_batch * model.width * precision.wire_bytes / splits.cp
-    within = all_reduce(machine.fabric, activations, splits.tp)
-    times = (6 if recompute == "full" else 4) * np.ceil(model.layers / splits.pp) * micro_batches
-    gradients = 2.0 * parameters_of(model).total / (splits.tp * splits.pp)
-    across = all_reduce(machine.fabric, gradients, splits.dp)
-    return CollectiveTime(within.latency * times + across.latency, within.transfer * times + across.transfer)
+    return linear, attention / machine.rate(precision.attention) / share("attention")
 
 
 def training_days(parameters: float, tokens: float, chips: float, flops_per_second: float) -> float:
@@ -223,4 +210,4 @@ def upper_bound(model: LanguageModel, precision: Precision, machine: Machine, se
     """
     if not 0 < mfu <= 1:
         raise ModelError("mfu", mfu, "above 0, at most 1")
-    return mfu / (3 * _forward_seconds(model, precision, machine, None, sequence))
+    return mfu / (3 * sum(_forward_seconds(model, precision, machine, None, sequence)))

@@ -6,130 +6,28 @@ collectives are part: time = model FLOP at peak / utilisation.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from html import escape
+from dataclasses import replace
 from statistics import median
-from typing import Any, Final
+from typing import Final
 
 from trnlab.emulator.target import Generation
+from trnlab.models.arrays import Array
 from trnlab.models.chips import Chip
+from trnlab.models.parallel.memory import USABLE
 from trnlab.models.parallel.partitioning import Partitioning, Splits, check
 from trnlab.models.projection.constants import layer_of
 from trnlab.models.projection.machine import Machine, machine_at
 from trnlab.models.projection.method import CASES, LAYERS, Case, LayerName, Method, everywhere, exact
-from trnlab.models.projection.outcome import data_frame
-from trnlab.models.projection.training import Recompute, TrainingStep, training_step
-from trnlab.models.quantity import ModelError, Quantity, QuantityClass, weakest
+from trnlab.models.projection.training import TrainingStep, training_step
+from trnlab.models.projection.training_fit import require_training_fit
+from trnlab.models.projection.training_outcome import TrainingOutcome, TrainingProjection, TrainingSetup
+from trnlab.models.quantity import Quantity, QuantityClass, weakest
 from trnlab.models.workloads.catalogue import get_model
 from trnlab.models.workloads.formats import Precision, get_precision
 from trnlab.models.workloads.model import LanguageModel
 
 PUBLISHED_MFU: Final = (0.258, 0.2965, 0.277, 0.3314, 0.148, 0.308)
 """BERT-Large, GPT-3 23B, 46B and 175B, Llama-2-7B twice, on Trainium1 (AWS Neuron benchmark tables)."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainingSetup:
-    """What is trained: tokens of a sequence, sequences of a step and of a micro-batch, and what is recomputed.
-
-    Raises:
-        ModelError: a number below 1.
-    """
-
-    sequence: int
-    batch: int
-    micro_batch: int = 1
-    recompute: Recompute = "full"
-
-    def __post_init__(self) -> None:
-        for name in ("sequence", "batch", "micro_batch"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ModelError(name, value, "a whole number >= 1")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainingOutcome:
-    """What one layer says: seconds of a step, tokens per second and chip, MFU, and the parts of the step."""
-
-    name: LayerName
-    step: Quantity
-    chip_rate: Quantity
-    mfu: Quantity
-    compute: Quantity
-    bubble: Quantity
-    collectives: Quantity
-    note: str = ""
-
-
-_ROWS: Final = (
-    ("step", "step"),
-    ("tokens/s per chip", "chip_rate"),
-    ("model FLOP utilisation", "mfu"),
-    ("compute", "compute"),
-    ("bubble", "bubble"),
-    ("collectives", "collectives"),
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingProjection:
-    """A training set-up in the three layers; weights, optimizer, activations: bytes on the fullest chip."""
-
-    title: str
-    layers: tuple[TrainingOutcome, ...]
-    weights: Quantity
-    optimizer: Quantity
-    activations: Quantity
-    available: Quantity
-    fits: bool
-    notes: tuple[str, ...] = field(default=())
-
-    @property
-    def memory_line(self) -> str:
-        """Memory of the fullest chip, in one line."""
-        parts = f"weights {self.weights:v} + optimizer {self.optimizer:v} + activations {self.activations:v}"
-        return f"memory of a chip: {parts} of {self.available:v}: {'fits' if self.fits else 'does not fit'}"
-
-    def table(self) -> tuple[tuple[str, ...], ...]:
-        """Rows of text: the quantity, then one cell per layer."""
-        return tuple((title, *(f"{getattr(found, name)}" for found in self.layers)) for title, name in _ROWS)
-
-    def __str__(self) -> str:
-        rows = [("", *(found.name for found in self.layers)), *self.table()]
-        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-        return "\n".join([self.title, *lines, self.memory_line, *(f"note: {note}" for note in self.notes)])
-
-    def _repr_html_(self) -> str:
-        """A table for notebooks."""
-        head = "".join(f"<th>{escape(cell)}</th>" for cell in ("", *(found.name for found in self.layers)))
-        body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in self.table())
-        notes = "".join(f"<li>{escape(note)}</li>" for note in (self.memory_line, *self.notes))
-        return f"<table><caption>{escape(self.title)}</caption><tr>{head}</tr>{body}</table><ul>{notes}</ul>"
-
-    def to_pandas(self) -> Any:
-        """One record per quantity and layer, as a pandas DataFrame.
-
-        Raises:
-            TrnlabError: pandas is not installed.
-        """
-        values = [(found.name, title, getattr(found, name)) for found in self.layers for title, name in _ROWS]
-        return data_frame(
-            [
-                {
-                    "layer": layer,
-                    "quantity": title,
-                    "value": value.value,
-                    "unit": value.unit,
-                    "low": value.interval[0],
-                    "high": value.interval[1],
-                    "class": value.klass,
-                    "source": value.source,
-                }
-                for layer, title, value in values
-            ]
-        )
 
 
 def published_utilisation(chip: Chip) -> Quantity:
@@ -141,18 +39,20 @@ def published_utilisation(chip: Chip) -> Quantity:
     return Quantity(middle, "", source, klass, min(PUBLISHED_MFU), max(PUBLISHED_MFU))
 
 
-def _method(name: LayerName, machine: Machine) -> Method:
-    """The layer's constants; the calibrated one has the published utilisation and nothing besides."""
+def training_method(name: LayerName, machine: Machine) -> Method:
+    """The layer's constants; the calibrated one has the published utilisation and nothing besides.
+
+    Raises:
+        ModelError: no such layer.
+    """
     if name != "calibrated":
         return layer_of(name, machine).decode
+    used = published_utilisation(machine.chip)
+    note = "the calibrated layer's published utilisation contains bubbles, collectives and recomputation"
+    if used.klass == "assumed":
+        note += f"; it is Trainium1's, assumed for {machine.label}"
     base = layer_of("efficiencies", machine).decode
-    return replace(
-        base,
-        name="calibrated",
-        compute=everywhere(published_utilisation(machine.chip)),
-        exposed=exact(0.0),
-        note="the published utilisation contains bubbles, collectives and recomputation",
-    )
+    return replace(base, name="calibrated", compute=everywhere(used), exposed=exact(0.0), note=note)
 
 
 def project_training(
@@ -163,33 +63,44 @@ def project_training(
     *,
     precision: str | Precision = "bf16",
 ) -> TrainingProjection:
-    """A training step in the three layers, and whether it fits.
+    """A training step in the three layers.
 
     Raises:
-        TargetError, ModelError: an unknown name, a rate that the chip lacks, an impossible partitioning, or a batch
-            that replicas and micro-batches do not divide.
+        TargetError, ModelError: an unknown name, a rate that the chip lacks, an impossible partitioning, a batch that
+            replicas and micro-batches do not divide, or a step that does not fit the memory, by how much, and the
+            fewest chips that would hold it.
     """
     shape, machine, recipe = get_model(model), Machine.of(chip), get_precision(precision)
     machine.require(recipe)
     check(shape, partitioning, machine.fabric)
-    layers = tuple(_outcome(name, shape, recipe, machine, partitioning, setup) for name in LAYERS)
     step = _step("roofline", "central", shape, recipe, machine, partitioning, setup)
-    point = f"sequences of {setup.sequence}, {setup.batch} a step, recomputation {setup.recompute}"
+    require_training_fit(shape, recipe, machine, partitioning, setup, step)
 
-    def size(value: Any, source: str) -> Quantity:
+    def size(value: Array, source: str) -> Quantity:
         return Quantity(float(value), "B", source, "derived")
 
-    where = f"{partitioning.chips} x {machine.label}, {recipe.name}, {partitioning}"
     return TrainingProjection(
-        title=f"training {shape.name} on {where}, {point}",
-        layers=layers,
-        weights=size(step.weights, "bf16 weights of the longest stage"),
-        optimizer=size(step.optimizer, "Adam, FP32 master and gradient, divided over replicas"),
+        model=shape.name,
+        chip=machine.label,
+        precision=recipe.name,
+        partitioning=partitioning,
+        setup=setup,
+        layers=tuple(_outcome(name, shape, recipe, machine, partitioning, setup) for name in LAYERS),
+        weights=size(step.states.weights, "bf16 weights of the longest stage"),
+        gradients=size(step.states.gradients, "FP32 gradients of the same"),
+        optimizer=size(step.states.optimizer, "two Adam moments and an FP32 master copy, divided over replicas"),
         activations=size(step.activations, "Korthikanti et al. (arXiv 2205.05198)"),
-        available=replace(size(step.available, "share of HBM, assumed"), klass="assumed"),
-        fits=bool(step.fits),
-        notes=tuple(found.note for found in layers if found.note),
+        available=Quantity(float(step.available), "B", f"{USABLE:v} of HBM; {USABLE.source}", "assumed"),
+        notes=_notes(shape, setup),
     )
+
+
+def _notes(model: LanguageModel, setup: TrainingSetup) -> tuple[str, ...]:
+    notes = ["efficiencies are those of large matrices; no training kernel of ours is timed"]
+    if setup.recompute != "full":
+        what = "experts and gated feed-forwards keep more" if model.is_mixture else "gated feed-forwards keep more"
+        notes.append(f"activations are those of a GPT layer with a feed-forward of 4 times its width: {what}")
+    return tuple(notes)
 
 
 def _step(
@@ -205,7 +116,7 @@ def _step(
         model,
         precision,
         machine_at(machine, case),
-        _method(name, machine).at(case),
+        training_method(name, machine).at(case),
         Splits.of([split], ()),
         setup.sequence,
         setup.batch,
@@ -224,7 +135,7 @@ def _outcome(
     setup: TrainingSetup,
 ) -> TrainingOutcome:
     steps = {case: _step(name, case, model, precision, machine, split, setup) for case in CASES}
-    method = _method(name, machine)
+    method = training_method(name, machine)
     peaks = (peak.klass for peak in machine.chip.peaks.values())
     klass = weakest((*(value.klass for _, value in method.constants), *peaks, "derived"))
 
@@ -242,5 +153,5 @@ def _outcome(
         compute=quantity("compute", "s"),
         bubble=quantity("bubble", "s"),
         collectives=quantity("collectives", "s"),
-        note=method.note if name == "calibrated" else "",
+        note=method.note,
     )

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from trnlab.models.chips import chip_named
-from trnlab.models.claims.deployment import SIXTEEN_CHIPS
 from trnlab.models.projection.charts import STYLES
 from trnlab.models.projection.method import LAYERS
 from trnlab.models.projection.outcome import LayerOutcome, Projection
@@ -18,6 +17,8 @@ from trnlab.models.report.theme import INK, PATTERNS, axis, layout, pattern
 
 BATCHES: Final = tuple(2**step for step in range(11))
 CONTEXTS: Final = tuple(1024 * 2**step for step in range(0, 8))
+PARTS: Final = ("dense weights", "experts", "attention and KV", "collectives", "fixed cost")
+"""What a decode step consists of."""
 Points = Mapping[tuple[int, int], Mapping[str, Projection | None]]
 
 
@@ -40,7 +41,7 @@ class Breakdown:
         return Figure(
             key="breakdown",
             title="Where a decode step's time goes",
-            lead=f"{self.scenario.model} on 16 chips with tensor parallelism, answers of {self.scenario.answer:,} "
+            lead=f"{self.scenario.model} on {self.scenario.where}, answers of {self.scenario.answer:,} "
             "tokens; Trainium2 in BF16, later ones with MXFP4 weights, MXFP8 activations and an FP8 KV cache. Lines "
             "span the band. The middle layer has the efficiencies of large matrices. A bar is missing where the "
             "deployment does not fit.",
@@ -88,7 +89,7 @@ def projected(
         return None
     point = scenario.point(batch, prompt)
     return project(
-        scenario.model, deployment.chip, SIXTEEN_CHIPS, point, precision=deployment.precision, kernels=kernels
+        scenario.shape, deployment.chip, scenario.split, point, precision=deployment.precision, kernels=kernels
     )
 
 
@@ -99,7 +100,7 @@ def traces(found: Mapping[str, Projection | None]) -> list[Trace]:
         for chip, point in found.items()
         for layer in LAYERS
     ]
-    return [*(_part(part, rows) for part in STYLES), _bands(rows)]
+    return [*(_part(part, rows) for part in PARTS), _bands(rows)]
 
 
 def _part(part: str, rows: list[tuple[str, LayerOutcome | None]]) -> Trace:

@@ -16,6 +16,7 @@ from trnlab.models.report.contents import STEPS, Contents, gather
 from trnlab.models.report.page import plotly_script, report_markdown, report_page
 from trnlab.models.report.pictures import ENDINGS, pictures, save
 from trnlab.models.report.scenario import Scenario
+from trnlab.models.terminal import print_written
 
 _COLUMNS = (SpinnerColumn(), BarColumn(bar_width=20), TimeElapsedColumn(), TextColumn("{task.description}"))
 PICTURES = 8
@@ -24,13 +25,15 @@ PICTURES = 8
 
 def report(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the page, pictures, Markdown and data.")],
-    model: Annotated[str, typer.Option(help="A known model.")] = "gpt-oss-120b",
+    model: Annotated[
+        str, typer.Option(help="A known model, or the path of a Hugging Face config.json.")
+    ] = "gpt-oss-120b",
     batch: Annotated[int, typer.Option(min=1, help="Requests running at the operating point.")] = 64,
     context: Annotated[int, typer.Option(min=1, help="Tokens of a prompt at the operating point.")] = 8192,
     as_data: Annotated[bool, typer.Option("--json", help="Also write everything as report.json.")] = False,
 ) -> None:
     """Everything about a model on Trainium2, 3 and 4 as one interactive page that works offline, and as pictures."""
-    scenario = Scenario(model=model, batch=batch, prompt=context)
+    scenario = Scenario.of(model, batch=batch, prompt=context)
     plotly_script()  # refuses before the work where plotly is missing
     _make_folder(out)
     console = Console()
@@ -42,7 +45,7 @@ def report(
 
         written = write_report(gather(scenario, tell), out, tell, as_data=as_data)
     for path in written:
-        console.print(f"[dim]written: {path}[/dim]", highlight=False, soft_wrap=True)
+        print_written(path, console)
 
 
 def _make_folder(out: Path) -> None:

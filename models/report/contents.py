@@ -18,7 +18,8 @@ from trnlab.models.report.front import Fronts, fronts
 from trnlab.models.report.heatmap import Maps, maps
 from trnlab.models.report.marks import claims_figure, errors_figure
 from trnlab.models.report.provenance import provenance
-from trnlab.models.report.rooflines import Panel, figure as roofline_figure, panels
+from trnlab.models.report.roofline_figure import figure as roofline_figure
+from trnlab.models.report.rooflines import Panel, panels
 from trnlab.models.report.scenario import GENERATIONS, Scenario
 from trnlab.models.report.table import Table
 from trnlab.models.report.tornado import Tornado, tornado
@@ -62,6 +63,7 @@ class Contents:
         return (
             tables.claims_table(self.claims),
             tables.points_table(self.claims),
+            *map(tables.map_table, (claim for claim in self.claims if claim.measure)),
             tables.consequences_table(self.consequences),
             *map(tables.projection_table, self.projections),
             tables.kernels_table(self.panels),
@@ -69,7 +71,7 @@ class Contents:
             tables.sensitivity_table(self.tornado),
             *tables.validation_tables(self.validation),
             *map(tables.spec_table, chips),
-            provenance(chips, self.projections, self.claims, self.consequences, self.validation),
+            provenance(self, chips),
         )
 
     def to_json(self) -> str:
@@ -77,7 +79,8 @@ class Contents:
         data: dict[str, Any] = {
             "scenario": {
                 "model": self.scenario.model,
-                "chips": 16,
+                "chips": self.scenario.split.chips,
+                "partitioning": str(self.scenario.split),
                 "batch": self.scenario.batch,
                 "prompt": self.scenario.prompt,
                 "answer": self.scenario.answer,

@@ -8,7 +8,20 @@ from typing import Final
 
 from trnlab.models.claims import Claim, Reading
 from trnlab.models.report.figure import Figure, Trace
-from trnlab.models.report.theme import BLACK, BLUE, GREEN, GREY, INK, ORANGE, PURPLE, SKY, VERMILION, axis, layout
+from trnlab.models.report.theme import (
+    BLACK,
+    BLUE,
+    GREEN,
+    GREY,
+    INK,
+    ORANGE,
+    PURPLE,
+    SKY,
+    VERMILION,
+    YELLOW,
+    axis,
+    layout,
+)
 from trnlab.models.validation.projections import ProjectionValidation
 
 VERDICTS: Final = {
@@ -19,7 +32,7 @@ VERDICTS: Final = {
     "input of the projection": (GREY, "triangle-up"),
     "not testable": (PURPLE, "triangle-down"),
 }
-GROUPS: Final = (GREEN, BLUE, SKY, ORANGE, VERMILION, PURPLE, BLACK)
+GROUPS: Final = (GREEN, BLUE, SKY, ORANGE, VERMILION, YELLOW, PURPLE, BLACK)
 WIDTH: Final = 84
 
 
@@ -30,7 +43,8 @@ def claims_figure(claims: Sequence[Claim]) -> Figure:
         key="claims",
         title="What was announced, and what the model makes of it",
         lead="One mark for each thing that a claim could mean: what is computed over what is claimed; 1 is agreement. "
-        "Lines span the bands. Agreement of an input of the projection with itself proves nothing.",
+        "Filled: the plainest reading, which decides the verdict of arithmetic; open: the others. Lines span the "
+        "bands. Agreement of an input of the projection with itself proves nothing.",
         layout=layout(
             150 + 26 * len(claims),
             xaxis=axis("computed / claimed (ratio)", log=(1, 2, 5)),
@@ -53,6 +67,11 @@ def readings(verdict: str, claims: Iterable[Claim]) -> list[tuple[Claim, Reading
     return [(c, r) for c in claims if c.verdict == verdict for r in c.readings if r.computed is not None]
 
 
+def is_first(claim: Claim, reading: Reading) -> bool:
+    """Whether it is the claim's plainest reading."""
+    return reading is claim.readings[0]
+
+
 def _verdict(verdict: str, claims: Sequence[Claim]) -> Trace | None:
     found = readings(verdict, claims)
     if not found:
@@ -71,10 +90,15 @@ def _verdict(verdict: str, claims: Sequence[Claim]) -> Trace | None:
             "array": [high - middle for _, middle, high in ratios],
             "arrayminus": [middle - low for low, middle, _ in ratios],
             "color": colour,
-            "thickness": 1,
-            "width": 3,
+            "thickness": 1.2,
+            "width": 0,  # caps would mark bands of no length
         },
-        "marker": {"color": colour, "symbol": symbol, "size": 9, "line": {"color": INK, "width": 0.6}},
+        "marker": {
+            "color": colour,
+            "symbol": [symbol if is_first(*each) else f"{symbol}-open" for each in found],
+            "size": 9,
+            "line": {"color": colour, "width": 1.5},
+        },
         "text": [reading.meaning for _, reading in found],
         "hovertemplate": "%{y}<br>%{text}<br>%{x:.3f} of what is claimed<extra></extra>",
     }
@@ -94,19 +118,19 @@ def _line_at(x: float) -> Trace:
 
 
 def errors(found: ProjectionValidation) -> dict[str, list[tuple[str, float]]]:
-    """(row, signed relative error) by group."""
-    fitted = [row for row in found.decode.residuals if row.left_out_error is not None]
-    return {
-        "decode, fitted": [(row.name, row.error) for row in fitted],
-        "decode, each left out": [(row.name, row.left_out_error) for row in fitted if row.left_out_error is not None],
-        "decode, third party, not fitted": [
-            (row.name, row.error) for row in found.decode.residuals if row.left_out_error is None
-        ],
+    """(row, signed relative error) by group; a group without rows is left out."""
+    decode, prompts = found.decode.residuals, found.prefill.residuals
+    groups = {
+        "decode, fitted": [(row.name, row.error) for row in decode if row.left_out_error is not None],
+        "decode, each left out": [(r.name, r.left_out_error) for r in decode if r.left_out_error is not None],
+        "decode, third party, not fitted": [(row.name, row.error) for row in decode if row.left_out_error is None],
         "decode, middle layer, not fitted": [(row.name, row.error) for row in found.kernels],
-        "prompts": [(row.name, row.error) for row in found.prefill.residuals],
-        "Trainium3 matmuls": [(row.name, row.error) for row in found.gemm.residuals],
+        "prompts, fitted": [(row.name, row.error) for row in prompts if row.left_out_error is not None],
+        "prompts, not fitted": [(row.name, row.error) for row in prompts if row.left_out_error is None],
+        "Trainium3 matmuls, fitted": [(row.name, row.error) for row in found.gemm.residuals],
         "NVIDIA serving, not fitted": [(row.name, row.error) for row in found.serving],
     }
+    return {name: rows for name, rows in groups.items() if rows}
 
 
 def errors_figure(found: ProjectionValidation) -> Figure:
@@ -116,7 +140,7 @@ def errors_figure(found: ProjectionValidation) -> Figure:
         key="errors",
         title="Model against published measurements",
         lead="Signed error of every row, model over measurement. Rows marked as fitted moved the constants; the others "
-        "did not. Black bars: mean absolute error of the group, drawn on both sides.",
+        "did not. Black bars: mean absolute error of the group.",
         layout=layout(
             140 + 46 * len(groups),
             showlegend=True,
@@ -147,9 +171,8 @@ def _means(groups: dict[str, list[tuple[str, float]]]) -> Trace:
     ys: list[float | None] = []
     for number, rows in enumerate(groups.values()):
         mean = 100 * sum(abs(error) for _, error in rows) / len(rows)
-        for side in (-mean, mean):
-            xs += [side, side, None]
-            ys += [number - 0.32, number + 0.32, None]
+        xs += [mean, mean, None]
+        ys += [number - 0.32, number + 0.32, None]
     return {
         "type": "scatter",
         "mode": "lines",

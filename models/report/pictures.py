@@ -10,12 +10,13 @@ import numpy as np
 from trnlab.emulator.errors import TrnlabError
 from trnlab.models.claims import Claim
 from trnlab.models.claims.picture import draw_maps
+from trnlab.models.claims.serving import MAPPED
 from trnlab.models.plots import draw
 from trnlab.models.projection.charts import breakdown as draw_breakdown, new_figure
-from trnlab.models.projection.method import LAYERS
 from trnlab.models.report.contents import Contents
-from trnlab.models.report.heatmap import FACTORS, PAIRS
-from trnlab.models.report.marks import GROUPS, VERDICTS, errors, ratio, readings, short
+from trnlab.models.report.front import CHIPS
+from trnlab.models.report.heatmap import FACTORS, PAIRS, VARIANTS
+from trnlab.models.report.marks import GROUPS, VERDICTS, errors, is_first, ratio, readings, short
 from trnlab.models.report.theme import BLUE, FAINT, INK, VERMILION
 from trnlab.models.report.tornado import MEASURES, Tornado
 from trnlab.models.sweep.charts import pareto_chart
@@ -33,7 +34,7 @@ def pictures(contents: Contents) -> Mapping[str, tuple[str, Callable[[], Figure]
     return {
         "claims": ("claims", lambda: draw_claims(contents.claims)),
         **{
-            f"speedup-{new}-over-{old}": ("heatmap", lambda old=old, new=new: _maps(contents, old, new))  # type: ignore[misc]
+            f"speedup-{new}-over-{old}": ("heatmap", lambda new=new: _maps(contents, new))  # type: ignore[misc]
             for old, new in PAIRS
         },
         "pareto": ("pareto", lambda: _pareto(contents)),
@@ -58,18 +59,29 @@ def save(figure: Figure, path: Any, ending: str) -> None:
         figure.savefig(path, format=ending, metadata={"Date": None} if ending == "svg" else None)
 
 
-def _maps(contents: Contents, old: str, new: str) -> Figure:
-    by_layer = contents.maps.maps[old, new]
-    return draw_maps([by_layer[layer] for layer in LAYERS], [factor for factor, _ in FACTORS])
+def _maps(contents: Contents, new: str) -> Figure:
+    """Trainium3's map in every layer; Trainium4's in the calibrated one by assumption set, and its roofline."""
+    maps = contents.maps.maps
+    if new == "trn3":
+        shown = [maps["trn2", "trn3", layer, case] for layer, case in MAPPED]
+    else:
+        shown = [maps["trn3", chip, "calibrated", "central"] for chip in VARIANTS.values()]
+        shown.append(maps["trn3", "trn4", "roofline", "central"])
+    return draw_maps(shown, [factor for factor, _ in FACTORS])
 
 
 def _pareto(contents: Contents) -> Figure:
-    figure = pareto_chart(contents.fronts.table)
+    """The fronts that the page shows at first: each chip in its own formats."""
+    scenario, table = contents.scenario, contents.fronts.table
+    chips, precisions = table.column("chip"), table.column("precision")
+    own = [(scenario.chip(chip).label, scenario.precision(chip).name) for chip in CHIPS]
+    kept = np.logical_or.reduce([(chips == label) & (precisions == precision) for label, precision in own])
+    figure = pareto_chart(table.where(kept))
     axes = figure.axes[0]
     legend = axes.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     for text in legend.get_texts():
-        text.set_text(text.get_text().removeprefix(f"{contents.scenario.model}, "))
-    axes.set_title(f"{contents.scenario.model}, prompts of {contents.scenario.prompt:,} tokens", fontsize=9, loc="left")
+        text.set_text(text.get_text().removeprefix(f"{scenario.model}, "))
+    axes.set_title(f"{scenario.model}, calibrated layer, prompts of {scenario.prompt:,} tokens", fontsize=9, loc="left")
     figure.set_size_inches(10.0, 5.2)
     for axis in (axes.xaxis, axes.yaxis):
         _plain_ticks(axis)
@@ -97,23 +109,17 @@ def draw_claims(claims: Sequence[Claim]) -> Figure:
         if not found:
             continue
         spans = np.array([ratio(claim, reading) for claim, reading in found])
-        rows = [places[claim.statement] for claim, _ in found]
+        rows = np.array([places[claim.statement] for claim, _ in found])
         axes.hlines(rows, spans[:, 0], spans[:, 2], color=colour, linewidth=1)
-        axes.plot(
-            spans[:, 1],
-            rows,
-            _MARKERS[verdict],
-            color=colour,
-            markeredgecolor=INK,
-            markeredgewidth=0.5,
-            markersize=6,
-            label=verdict,
-        )
+        first = np.array([is_first(claim, reading) for claim, reading in found])
+        for kept, face, label in ((~first, "white", None), (first, colour, verdict)):
+            marks = {"markerfacecolor": face, "markeredgecolor": colour, "markeredgewidth": 1.2, "markersize": 6}
+            axes.plot(spans[kept, 1], rows[kept], _MARKERS[verdict], label=label, zorder=3, **marks)
     axes.axvline(1, color=INK, linewidth=1, linestyle="--")
     axes.set(xscale="log")
     axes.set_yticks(range(len(claims)), [short(claim.statement) for claim in claims], fontsize=8)
     axes.invert_yaxis()
-    _finish(axes, "computed / claimed (ratio)")
+    _finish(axes, "computed / claimed (ratio); filled: the plainest reading, open: others")
     _plain_ticks(axes.xaxis)
     figure.legend(fontsize=8, frameon=False, loc="outside lower center", ncols=len(VERDICTS))
     made: Figure = figure
@@ -157,7 +163,7 @@ def draw_errors(found: ProjectionValidation) -> Figure:
         spread = number + 0.5 * (np.modf(np.arange(len(rows)) * 0.618034)[0] - 0.5)
         axes.plot(percents, spread, "o", color=GROUPS[number], markeredgecolor=INK, markeredgewidth=0.4, markersize=5)
         mean = float(np.mean(np.abs(percents)))
-        axes.vlines([-mean, mean], number - 0.32, number + 0.32, color=INK, linewidth=1.6)
+        axes.vlines(mean, number - 0.32, number + 0.32, color=INK, linewidth=1.6)
     axes.set_yticks(range(len(groups)), list(groups), fontsize=8)
     axes.invert_yaxis()
     axes.axvline(0, color=INK, linewidth=1)

@@ -9,9 +9,11 @@ from typing import Final
 from trnlab.models.chips import Chip
 from trnlab.models.claims import COLUMNS, Claim, rows as claim_rows
 from trnlab.models.claims.consequences import ANSWER, BATCH, PROMPT, Consequence
+from trnlab.models.claims.serving import gpt_oss_map
+from trnlab.models.claims.speedup_map import MARKS, TITLES
 from trnlab.models.claims_command import CONSEQUENCE_NOTES, holds_at
 from trnlab.models.projection.outcome import Projection
-from trnlab.models.quantity import Quantity
+from trnlab.models.quantity import ModelError, Quantity
 from trnlab.models.report.rooflines import Panel
 from trnlab.models.report.table import Table
 from trnlab.models.report.tornado import MEASURES, Row, Tornado
@@ -57,6 +59,26 @@ def points_table(claims: Sequence[Claim]) -> Table:
     )
 
 
+def map_table(claim: Claim) -> Table:
+    """The claim's own map over batch and prompt, in the calibrated layer and with the fast end of its fixed cost.
+
+    Raises:
+        ModelError: the claim speaks of nothing that the map has.
+    """
+    if not claim.measure:
+        raise ModelError(f"map of {claim.statement!r}", claim.measure, "a claim with a measure")
+    found = [gpt_oss_map("calibrated", case) for case in ("central", "fast")]
+    rows = tuple((each.title, *row) for each in found for row in each.rows(claim.measure))
+    return Table(
+        key="claims",
+        title=f"{claim.statement}: the map",
+        header=("layer", *found[0].header()),
+        rows=rows,
+        note=f"{TITLES[claim.measure]}, {found[0].new.label} over {found[0].old.label}, {found[0].new.name} on 16 "
+        f"chips; columns: running requests. {MARKS}",
+    )
+
+
 def consequences_table(found: Sequence[Consequence]) -> Table:
     """Ratios of decoding, prompts and requests, by what is changed, model and layer."""
     rows = tuple(
@@ -80,10 +102,7 @@ def _ratio(ratio: Quantity) -> str:
 def projection_table(found: Projection) -> Table:
     """The three layers side by side, never mixed."""
     notes = (found.memory_line, *found.all_notes)
-    efficiencies = [
-        f"efficiency of {used.phase}, {used.operator}: {used.entry.value.value:.2f}, {used.entry.origin}"
-        for used in found.efficiencies
-    ]
+    efficiencies = map(str, found.efficiencies)
     return Table(
         key="projections",
         title=found.title,
@@ -174,6 +193,7 @@ def _pairs(title: str, name: str, value: str, rows: Sequence[tuple[str, str]]) -
 def _residual_tables(found: ProjectionValidation) -> tuple[Table, ...]:
     groups = (
         ("Decode steps: time per output token", found.decode.residuals),
+        ("Decode steps on one Trainium3, third party", found.trainium3.residuals),
         ("Decode steps by the middle layer, timelines of our kernels", found.kernels),
         ("Prompts: time to the first token", found.prefill.residuals),
         ("BF16 matmuls on a pair of Trainium3 cores", found.gemm.residuals),

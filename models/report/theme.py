@@ -11,7 +11,7 @@ FONT: Final = {"family": "system-ui, 'Segoe UI', Roboto, Helvetica, Arial, sans-
 
 # Okabe and Ito's palette, which readers with colour-vision deficiency can tell apart.
 BLUE, VERMILION, GREEN = "#0072b2", "#d55e00", "#009e73"
-PURPLE, ORANGE, SKY, BLACK, GREY = "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#999999"
+PURPLE, ORANGE, SKY, YELLOW, BLACK, GREY = "#cc79a7", "#e69f00", "#56b4e9", "#f0e442", "#000000", "#999999"
 
 CHIP_COLOURS: Final[Mapping[str, str]] = {"trn2": BLUE, "trn3": VERMILION, "trn4": GREEN}
 PATTERNS: Final[Mapping[str, str]] = {"": "", "///": "/", "...": "-", "xxx": "x"}

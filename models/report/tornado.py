@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from trnlab.models.claims.deployment import SIXTEEN_CHIPS, Deployment
+from trnlab.models.claims.deployment import Deployment
 from trnlab.models.projection.outcome import LayerOutcome
 from trnlab.models.projection.point import project
 from trnlab.models.quantity import ModelError, Quantity
@@ -50,8 +50,8 @@ class Tornado:
             key="tornado",
             title="What Trainium4's unknowns are worth",
             lead=f"{self.scenario}, Trainium4 in its central variant, calibrated layer; one figure at a time is moved "
-            "to the two ends in its label. Announced multiples (6x FP4, 3x FP8, 4x HBM "
-            "bandwidth) and everything else are assumptions with named alternatives. A row without a bar does not move "
+            "to the two ends in its label. Announced are 6x FP4, 3x FP8, 4x HBM bandwidth and 2x its capacity; "
+            "everything else is an assumption with named alternatives. A row without a bar does not move "
             "the measure at this point: capacity says how many requests fit, power moves only the energy.",
             layout=_layout(max(map(len, self.rows.values()))),
             states={(i,): self.traces(measure) for i, measure in enumerate(MEASURES)},
@@ -70,13 +70,13 @@ def outcome(scenario: Scenario, setting: Setting) -> LayerOutcome | None:
     """The calibrated layer of one setting, None where it does not fit."""
     point = scenario.point(setting.batch, setting.prompt)
     precision = setting.precision or scenario.narrow
-    held = Deployment(model=scenario.model, chip=setting.chip, precision=precision)
+    held = Deployment(model=scenario.shape, chip=setting.chip, precision=precision, split=scenario.split)
     if not held.fits(point.batch, point.prompt + point.answer).all():
         return None
     return project(
-        scenario.model,
+        scenario.shape,
         setting.chip,
-        SIXTEEN_CHIPS,
+        scenario.split,
         point,
         precision=precision,
         layers=("calibrated",),

@@ -11,7 +11,7 @@ from trnlab.models.quantity import ModelError, Quantity
 from trnlab.models.report.scenario import Scenario
 from trnlab.models.workloads.formats import Precision
 
-Kind = Literal["not announced", "software", "operating point"]
+Kind = Literal["announced", "not announced", "software", "operating point"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +29,7 @@ class Setting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Swing:
-    """One unknown with its two ends."""
+    """One unknown with its two ends. An announced figure is one too: its ends are what the words may stand for."""
 
     name: str
     kind: Kind
@@ -48,7 +48,7 @@ def swings(scenario: Scenario) -> tuple[Swing, ...]:
         raise ModelError("fixed cost of trn4", None, "a quantity with a band")
     return (
         _sets("BF16 rate", "bf16 stays", "bf16 follows fp8"),
-        _sets("HBM capacity", "memory stays", "memory x2.67"),
+        _sets("HBM capacity", "memory stays", "memory x2.67", "announced"),
         _sets("power", "1 kW", "2.5 kW"),
         Swing(name="links", kind="not announced", ends=(_named("NeuronLink kept"), Setting(label="NVLink 6"))),
         _figures("HBM bandwidth", "hbm_bandwidth", "x3", "x4.5"),
@@ -70,18 +70,18 @@ def _named(name: str) -> Setting:
     return Setting(label=name, chip=chip_named(f"trn4-{name}"))
 
 
-def _sets(name: str, first: str, second: str) -> Swing:
-    return Swing(name=name, kind="not announced", ends=(_named(first), _named(second)))
+def _sets(name: str, first: str, second: str, kind: Kind = "not announced") -> Swing:
+    return Swing(name=name, kind=kind, ends=(_named(first), _named(second)))
 
 
 def _figures(name: str, topic: str, first: str, second: str, precision: Precision | None = None) -> Swing:
-    """Two alternatives of one figure; a multiple is one of Trainium3's figure."""
+    """Two alternatives of one announced figure; a multiple is one of Trainium3's figure."""
 
     def end(choice: str) -> Setting:
         label = f"{choice[1:]}x Trainium3" if choice.startswith("x") else choice
         return Setting(label=label, chip=get_chip("trn4", figures={topic: choice}), precision=precision)
 
-    return Swing(name=name, kind="not announced", ends=(end(first), end(second)))
+    return Swing(name=name, kind="announced", ends=(end(first), end(second)))
 
 
 def _ends(band: Quantity, scale: float, unit: str, option: str) -> tuple[Setting, Setting]:

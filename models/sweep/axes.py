@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import product
+from numbers import Integral
 
 from trnlab.models.chips import Chip
 from trnlab.models.parallel.partitioning import Partitioning, partitionings
-from trnlab.models.projection.decode import Runtime
 from trnlab.models.projection.machine import Machine
 from trnlab.models.projection.method import LAYERS, LayerName
+from trnlab.models.projection.runtime import Runtime
 from trnlab.models.projection.serving_point import default_precision
 from trnlab.models.quantity import ModelError
 from trnlab.models.workloads.catalogue import get_model
@@ -18,6 +20,13 @@ from trnlab.models.workloads.model import LanguageModel
 
 BLOCK_POINTS = 1 << 16
 """Points that are computed at a time: enough that NumPy's own time counts, few enough for the caches."""
+
+
+def _whole(value: object, name: str) -> int:
+    """The value as an int; NumPy's whole numbers are taken, too."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+        raise ModelError(f"{name} of a sweep", value, "whole numbers >= 1")
+    return int(value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,35 +79,55 @@ class Axes:
             if not len(getattr(self, name)):
                 raise ModelError(f"{name} of a sweep", (), "at least one")
         for name in ("batches", "prompts", "chip_counts"):
-            for value in getattr(self, name):
-                if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                    raise ModelError(f"{name} of a sweep", value, "whole numbers >= 1")
+            object.__setattr__(self, name, tuple(_whole(value, name) for value in getattr(self, name)))
         if bool(self.chip_counts) == bool(self.splits):
             raise ModelError(
                 "chip_counts and splits of a sweep", (self.chip_counts, self.splits), "exactly one of them"
             )
-        if self.answer < 1:
-            raise ModelError("answer of a sweep", self.answer, "a whole number >= 1")
+        object.__setattr__(self, "answer", _whole(self.answer, "answer"))
         if self.layer not in LAYERS:
             raise ModelError("layer of a sweep", self.layer, ", ".join(LAYERS))
 
     def jobs(self) -> tuple[Job, ...]:
-        """The blocks, in order: models, chips, precisions, partitionings. Impossible combinations are left out.
+        """The blocks, in order: models, chips, precisions, partitionings; what is impossible is in `left_out`.
 
         Raises:
             TargetError, ModelError: an unknown name; no combination at all that is possible.
         """
         found = tuple(job for name in self.models for job in self._of_model(get_model(name)))
         if not found:
-            raise ModelError("sweep", "no possible combination", "partitionings and rates that the chips have")
+            allowed = "partitionings and rates that the chips have"
+            raise ModelError("sweep", "; ".join(("no possible combination", *self.left_out())), allowed)
         return found
+
+    def left_out(self) -> tuple[str, ...]:
+        """Why combinations of model, chip and precision or count have no points, in words.
+
+        Raises:
+            TargetError, ModelError: an unknown name.
+        """
+        found: dict[str, None] = {}
+        for model, chip in product(map(get_model, self.models), self.chips):
+            machine = Machine.of(chip)
+            possible = {split.chips for split in self._splits(model, machine)}
+            wanted = self.chip_counts or sorted({split.chips for split in self.splits})
+            for count in (count for count in wanted if count not in possible):
+                found[f"{model.name} on {count} x {machine.label}: no partitioning of those asked for"] = None
+            for precision in (self._precision(name, model, machine) for name in self.precisions):
+                if not machine.can(precision):
+                    missing = ", ".join(rate for rate in precision.rates if rate not in machine.rates)
+                    found[f"{precision.name} on {machine.label}: no {missing} rate"] = None
+        return tuple(found)
+
+    def _precision(self, wanted: str | Precision | None, model: LanguageModel, machine: Machine) -> Precision:
+        return get_precision(default_precision(model, machine.chip) if wanted is None else wanted, self.kv)
 
     def _of_model(self, model: LanguageModel) -> Iterator[Job]:
         for chip in self.chips:
             machine = Machine.of(chip)
             splits = self._splits(model, machine)
             for wanted in self.precisions:
-                precision = get_precision(default_precision(model, machine.chip) if wanted is None else wanted, self.kv)
+                precision = self._precision(wanted, model, machine)
                 if machine.can(precision):
                     yield from self._blocks(model, machine, precision, splits)
 

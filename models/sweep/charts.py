@@ -13,6 +13,7 @@ from trnlab.models.sweep.search import frontier
 from trnlab.models.sweep.table import SweepTable
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 # Okabe and Ito's palette with markers, so that lines stay apart in grey print and for colour-blind readers.
@@ -50,14 +51,25 @@ def pareto_chart(table: SweepTable) -> Figure:
             label=label,
         )
     axes.set(xscale="log", yscale="log")
+    _plain_ticks(axes)
     axes.set_xlabel("interactivity: output tokens/s per user")
     axes.set_ylabel("throughput: output tokens/s per chip, prompts included")
-    axes.grid(visible=True, which="both", color="#e6e6e6", linewidth=0.6)
+    axes.grid(visible=True, color="#e6e6e6", linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
     axes.set_title(f"Pareto fronts, {' and '.join(table.names['layer'])} layer", fontsize=9, loc="left")
-    axes.legend(fontsize=8, frameon=False)
+    axes.legend(fontsize=8, frameon=False, loc="lower left")  # fronts fall to the right, so that corner is theirs least
     made: Figure = figure
     return made
+
+
+def _plain_ticks(axes: Axes) -> None:
+    """1, 2 and 5 of each decade, as whole numbers: a front often spans less than a decade."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+        axis.set_minor_locator(NullLocator())
 
 
 def _base(label: str) -> str:

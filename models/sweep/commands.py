@@ -21,14 +21,13 @@ from trnlab.models.quantity import ModelError
 from trnlab.models.sweep.axes import Axes
 from trnlab.models.sweep.run import BACKENDS, sweep
 from trnlab.models.sweep.search import frontier
-from trnlab.models.sweep.table import SweepTable
+from trnlab.models.sweep.table import SweepTable, check_table_path
+from trnlab.models.terminal import print_written
 
 VARIANTS_OF = {"trn4": ("trn4-low", "trn4-central", "trn4-high")}
 """A projection is swept as a band: its three variants."""
 _RANGE = re.compile(r"(\d+):(\d+):(x?)(\d+)")
 SHOWN = (
-    ("model", "model", ""),
-    ("chip", "chip", ""),
     ("precision", "precision", ""),
     ("tp", "TP", "d"),
     ("ep", "EP", "d"),
@@ -91,6 +90,8 @@ def run_sweep(
     """Models x chips x precisions x partitionings x batches x contexts, with the Pareto front of each pair."""
     if layer not in LAYERS:
         raise ModelError("--layer", layer, ", ".join(LAYERS))
+    if out is not None:
+        check_table_path(out)
     axes = Axes(
         models=[model_named(name) for name in model],
         chips=[chip_named(one) for name in chip for one in VARIANTS_OF.get(name.lower(), (name,))],
@@ -115,12 +116,16 @@ def run_sweep(
         )
     fitting = int(table.columns["fits"].sum())
     console.print(f"{len(table):,} points, {fitting:,} of them fit their memory")
+    for text in axes.left_out():
+        console.print(Text(f"left out: {text}", style="dim"))
+    for text in table.notes:
+        console.print(Text(f"note: {text}", style="dim"))
     for name in table.names["model"]:
         for device in table.names["chip"]:
             _print_front(table, name, device, show, console)
     if out is not None:
         table.write(out)
-        console.print(Text(f"written: {out}", style="dim"))
+        print_written(out, console)
 
 
 def _print_front(table: SweepTable, model: str, chip: str, most: int, console: Console) -> None:
@@ -130,7 +135,8 @@ def _print_front(table: SweepTable, model: str, chip: str, most: int, console: C
         return
     front = frontier(table.where(mine))
     if not len(front):
-        console.print(Text(f"{model} on {chip}: nothing fits"))
+        short = float(table.where(mine).shortfall().min())
+        console.print(Text(f"{model} on {chip}: nothing fits, by {short / 1e9:,.1f} GB a chip at the least"))
         return
     rows = np.unique(np.linspace(0, len(front) - 1, min(most, len(front))).round().astype(int))
     made = Table(title=Text(f"{model} on {chip}: no point beats these in both"), title_justify="left", box=SIMPLE_HEAD)

@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 from trnlab.emulator.errors import TrnlabError
+from trnlab.models.projection.constants import layer_of
 from trnlab.models.quantity import ModelError
 from trnlab.models.sweep.axes import Axes, Job
 from trnlab.models.sweep.block import Columns, evaluate
@@ -15,7 +16,7 @@ from trnlab.models.sweep.table import SweepTable
 
 BACKENDS: Final = ("sequential", "loky", "threading", "dask", "ray")
 """joblib's own workers on this machine, and its doors to a Dask or a Ray cluster."""
-TEXTS: Final = ("model", "chip", "precision", "layer")
+TEXTS: Final = ("model", "chip", "precision", "layer", "note")
 Progress = Callable[[int, int], None]
 """(points done, points in all)."""
 
@@ -98,6 +99,7 @@ def _joined(jobs: Sequence[Job], found: Sequence[Columns]) -> SweepTable:
         "chip": [job.machine.label for job in jobs],
         "precision": [job.precision.name for job in jobs],
         "layer": [job.layer for job in jobs],
+        "note": [layer_of(job.layer, job.machine).note for job in jobs],
     }
     sizes = [job.points for job in jobs]
     columns: Columns = {}

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from trnlab.models.chips import Chip
 from trnlab.models.parallel.memory import require_fit
 from trnlab.models.parallel.partitioning import Partitioning
-from trnlab.models.projection.decode import Runtime
 from trnlab.models.projection.machine import Machine
 from trnlab.models.projection.method import LayerName
+from trnlab.models.projection.runtime import Runtime
 from trnlab.models.projection.serving_point import ServingPoint
+from trnlab.models.quantity import ModelError
 from trnlab.models.sweep.axes import Axes
 from trnlab.models.sweep.run import sweep
-from trnlab.models.sweep.table import SweepTable, pareto
+from trnlab.models.sweep.table import SweepTable
 from trnlab.models.workloads.formats import Precision
 from trnlab.models.workloads.model import LanguageModel
 
@@ -67,13 +69,14 @@ def best_partitioning(
     precision: Precision,
     *,
     most_tpot: float | None = None,
+    most_ttft: float | None = None,
     layer: LayerName = "calibrated",
     runtime: Runtime | None = None,
 ) -> Partitioning:
-    """The fitting partitioning with the most tokens per second, its TPOT at most `most_tpot` seconds.
+    """The fitting partitioning with the most tokens per second, its TPOT and TTFT at most so many seconds.
 
     Raises:
-        ModelError: none is possible; none fits, by how much and on how many chips one would; none meets the goal.
+        ModelError: none is possible; none fits, by how much and on how many chips one would; none meets the goals.
     """
     table = partitioning_table(model, chip, chips, point, precision, layer=layer, runtime=runtime)
     if not table.columns["fits"].any():
@@ -91,8 +94,23 @@ def best_partitioning(
             split_kv=options.split_kv,
             ranks=machine.ranks,
         )
-    row = table.best("tokens_per_second", most_tpot=most_tpot)
+    row = table.best("tokens_per_second", most_tpot=most_tpot, most_ttft=most_ttft)
     return Partitioning(*(row[name] for name in Partitioning._fields))
+
+
+def pareto(values: npt.NDArray[np.float64], others: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+    """Which points no other one beats in both (more is better); of equal points the first is kept.
+
+    Raises:
+        ModelError: NaN among the values, or different lengths.
+    """
+    if values.shape != others.shape or np.isnan(values).any() or np.isnan(others).any():
+        raise ModelError("values of a Pareto front", values.shape, "two columns of one length without NaN")
+    order = np.lexsort((np.arange(len(values)), -others, -values))
+    seen = np.maximum.accumulate(np.concatenate([[-np.inf], others[order][:-1]])) if len(values) else others
+    kept = np.zeros(len(values), np.bool_)
+    kept[order] = others[order] > seen
+    return kept
 
 
 def frontier(table: SweepTable) -> SweepTable:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trnlab.emulator.errors import TrnlabError
+from trnlab.models.arrays import array
 from trnlab.models.files import write_whole
 from trnlab.models.quantity import ModelError
 from trnlab.models.sweep.block import Columns
@@ -23,13 +24,15 @@ if TYPE_CHECKING:
 
 CSV_ROWS = 1 << 16
 HTML_ROWS = 10
+ENDINGS = (".csv", ".parquet")
 
 
 @dataclass(frozen=True, kw_only=True)
 class SweepTable:
     """Points as columns. `names` holds, for each of its columns, the texts that the column's codes number.
 
-    Units are in the columns' names, bytes and seconds; NaN is "not known".
+    Units are in the columns' names, bytes and seconds; NaN is "not known". The column "note" says what a row's layer
+    rests on where it is not measured, such as a fallback.
     """
 
     columns: Columns
@@ -40,19 +43,25 @@ class SweepTable:
 
     def __str__(self) -> str:
         fitting = int(self.columns["fits"].sum())
-        axes = ", ".join(f"{len(texts)} {name}{'s' if len(texts) > 1 else ''}" for name, texts in self.names.items())
+        named = {name: texts for name, texts in self.names.items() if name != "note"}
+        axes = ", ".join(f"{len(texts)} {name}{'s' if len(texts) > 1 else ''}" for name, texts in named.items())
         return f"{len(self):,} points ({axes}), {fitting:,} of them fit their memory"
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the layers rest on, each once."""
+        return tuple(note for note in self.names.get("note", ()) if note)
+
     def _repr_html_(self) -> str:
-        """The summary and the first rows, for notebooks."""
+        """The summary, the first rows and the notes, for notebooks."""
         head = "".join(f"<th>{escape(name)}</th>" for name in self.order)
         shown = [self.row(index) for index in range(min(len(self), HTML_ROWS))]
         body = "".join(
             f"<tr>{''.join(f'<td>{escape(_shown(row[name]))}</td>' for name in self.order)}</tr>" for row in shown
         )
-        return (
-            f"<table><caption>{escape(str(self))}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-        )
+        notes = "".join(f"<li>{escape(note)}</li>" for note in self.notes)
+        table = f"<caption>{escape(str(self))}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody>"
+        return f"<table>{table}</table><ul>{notes}</ul>"
 
     @property
     def order(self) -> tuple[str, ...]:
@@ -82,21 +91,46 @@ class SweepTable:
         """The points whose memory suffices."""
         return self.where(self.columns["fits"])
 
-    def best(self, column: str = "tokens_per_second_per_chip", *, most_tpot: float | None = None) -> dict[str, Any]:
-        """The fitting point with the largest value of a column, TPOT at most `most_tpot` seconds.
+    def shortfall(self) -> npt.NDArray[np.float64]:
+        """Bytes that the fullest chip of each point lacks; 0 where it fits."""
+        held = self.columns["weight_bytes"] + self.columns["kv_bytes"]
+        return array(np.maximum(held - self.columns["memory_bytes"], 0.0))
+
+    def best(
+        self,
+        column: str = "tokens_per_second_per_chip",
+        *,
+        most_tpot: float | None = None,
+        most_ttft: float | None = None,
+    ) -> dict[str, Any]:
+        """The fitting point with the largest value of a column, TPOT and TTFT at most so many seconds.
 
         Raises:
-            ModelError: no point fits, or none meets the goal; says how near it comes.
+            ModelError: no point fits, or none meets a goal; says how near it comes.
         """
         usable = self.fitting()
         if not len(usable):
-            raise ModelError("points of the sweep that fit their memory", 0, "at least one: more chips or fewer bits")
-        if most_tpot is not None:
-            near = float(usable.columns["tpot_seconds"].min())
-            usable = usable.where(usable.columns["tpot_seconds"] <= most_tpot)
-            if not len(usable):
-                raise ModelError("goal for TPOT", f"{most_tpot * 1e3:g} ms", f"{near * 1e3:.3g} ms or more here")
+            short = f"{float(self.shortfall().min()) / 1e9:,.1f} GB a chip short at the least" if len(self) else "none"
+            raise ModelError("points of the sweep that fit their memory", short, "more chips or fewer bits")
+        usable = usable.within("tpot_seconds", "goal for TPOT", most_tpot)
+        usable = usable.within("ttft_seconds", "goal for TTFT", most_ttft)
         return usable.row(int(np.argmax(usable.columns[column])))
+
+    def within(self, column: str, what: str, most: float | None) -> SweepTable:
+        """The points whose seconds in a column are at most `most`; all of them where it is None.
+
+        Raises:
+            ModelError: `most` is not above 0, or no point is within it; says how near they come.
+        """
+        if most is None:
+            return self
+        if not 0 < most < math.inf:
+            raise ModelError(what, f"{most * 1e3:g} ms", "above 0")
+        found = self.where(self.columns[column] <= most)
+        if not len(found):
+            near = float(self.columns[column].min())
+            raise ModelError(what, f"{most * 1e3:g} ms", f"{near * 1e3:.3g} ms or more here")
+        return found
 
     def to_pandas(self) -> Any:
         """The table as a pandas DataFrame, texts as categories.
@@ -147,7 +181,7 @@ class SweepTable:
         """
 
         def write(temporary: Path) -> None:
-            with temporary.open("w", newline="") as file:
+            with temporary.open("w", newline="", encoding="utf-8") as file:
                 writer = csv.writer(file)
                 writer.writerow(self.order)
                 for block in self._text_blocks():
@@ -168,11 +202,22 @@ class SweepTable:
             ModelError: another ending.
             TrnlabError: as `to_csv` and `to_parquet`.
         """
-        ending = Path(path).suffix.lower()
+        check_table_path(Path(path))
         writers: dict[str, Callable[[str | Path], None]] = {".csv": self.to_csv, ".parquet": self.to_parquet}
-        if ending not in writers:
-            raise ModelError("ending of a table's file", ending, ", ".join(writers))
-        writers[ending](path)
+        writers[Path(path).suffix.lower()](path)
+
+
+def check_table_path(path: Path) -> None:
+    """A table can be written there, as far as can be told before it is computed.
+
+    Raises:
+        ModelError: an ending of no known format.
+        TrnlabError: no such folder.
+    """
+    if path.suffix.lower() not in ENDINGS:
+        raise ModelError("ending of a table's file", path.suffix, ", ".join(ENDINGS))
+    if not path.absolute().parent.is_dir():
+        raise TrnlabError(f"cannot write {path}: no such folder")
 
 
 def _shown(value: Any) -> str:
@@ -191,18 +236,3 @@ def _needed(name: str) -> Any:
     except ImportError as error:
         missing = name.split(".", maxsplit=1)[0]
         raise TrnlabError(f"this needs {missing}, which is not installed: pip install trnlab[tables]") from error
-
-
-def pareto(values: npt.NDArray[np.float64], others: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
-    """Which points no other one beats in both (more is better); of equal points the first is kept.
-
-    Raises:
-        ModelError: NaN among the values, or different lengths.
-    """
-    if values.shape != others.shape or np.isnan(values).any() or np.isnan(others).any():
-        raise ModelError("values of a Pareto front", values.shape, "two columns of one length without NaN")
-    order = np.lexsort((np.arange(len(values)), -others, -values))
-    seen = np.maximum.accumulate(np.concatenate([[-np.inf], others[order][:-1]])) if len(values) else others
-    kept = np.zeros(len(values), np.bool_)
-    kept[order] = others[order] > seen
-    return kept

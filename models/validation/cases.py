@@ -7,73 +7,31 @@ there. Rows that cannot be rebuilt (compilers that spilled, two cores) are left 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final
 
-import jax
-import ml_dtypes
 import numpy as np
 
-from trnlab.emulator.target import Fact, Target, get_target
 from trnlab.models.validation import bench_kernels, dma_kernels, library, matmul_kernels, scan_kernels
+from trnlab.models.validation.later_cases import LATER_CASES
+from trnlab.models.validation.measured_case import (
+    BFLOAT16,
+    FLOAT32,
+    NKI_LIBRARY,
+    NKIBENCH,
+    Kernel,
+    MeasuredCase,
+    Shapes,
+)
 
-FLOAT32, BFLOAT16 = np.dtype(np.float32), np.dtype(ml_dtypes.bfloat16)
+__all__ = ["CASES", "LEFT_OUT", "MeasuredCase"]
 
 MATMUL_TUTORIAL = "AWS NKI tutorial, matrix multiplication (SDK 2.26)"
 OPTIMIZATION_TUTORIAL = "AWS NKI tutorial, kernel optimization"
 MAMBA_TUTORIAL = "AWS NKI tutorial, fused Mamba"
 DMA_OVERVIEW = "AWS NKI DMA overview"
 PERFORMANCE_GUIDE = "AWS NKI performance guide"
-NKIBENCH = "NKIBench (GitHub zhang677/AccelOpt), device profiler"
-NKI_LIBRARY = "NKI Library (GitHub aws-neuron/nki-library), regression figures, read as picoseconds"
-
-Kernel = Callable[..., Any]
-Shapes = tuple[tuple[tuple[int, ...], np.dtype[Any]], ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class MeasuredCase:
-    """One published measurement and the kernel that stands for it.
-
-    name:     of the row; group: rows of one kind, which are weighted alike in the mean over groups
-    kernel:   the builder; for library kernels the name in `library.KERNELS`
-    milliseconds: measured; band: how far its source spreads or was read off, relative
-    overhead: whether the figure includes the start and end of the execution (see `Target.execution_overhead_seconds`)
-    family:   versions of one problem, whose order must be predicted
-    counted:  whether the row enters the means; readings and guides are shown apart
-    sbuf_kib: SBUF per partition to assume instead of the target's, for a kernel that as printed needs more than it has
-    """
-
-    name: str
-    group: str
-    title: str
-    target: str
-    source: str
-    kernel: Kernel | str
-    shapes: Shapes
-    milliseconds: float
-    band: float = 0.0
-    overhead: bool = True
-    family: str = ""
-    counted: bool = True
-    sbuf_kib: int | None = None
-    active: Mapping[str, float] = field(default_factory=dict)
-    hbm_bytes: float | None = None
-    note: str = ""
-
-    def arguments(self) -> list[jax.ShapeDtypeStruct]:
-        """The kernel's arrays, as shapes."""
-        return [jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in self.shapes]  # type: ignore[no-untyped-call]
-
-    def hardware(self) -> Target:
-        """The target, with the SBUF that this case assumes."""
-        target = get_target(self.target)
-        if self.sbuf_kib is None:
-            return target
-        fact = Fact(value=1024 * self.sbuf_kib, unit="B", klass="assumed", source=f"validation case {self.name}")
-        return target.with_facts(f"{self.sbuf_kib} KiB of SBUF", sbuf_bytes_per_partition=fact)
 
 
 def _matmul(rows: int, depth: int, columns: int, dtype: np.dtype[Any]) -> Shapes:
@@ -275,6 +233,7 @@ CASES: Final[tuple[MeasuredCase, ...]] = (
         counted=False,
         note="189 ns each; the load before them is not measured",
     ),
+    *LATER_CASES,
 )
 """Every measurement that can be rebuilt."""
 
@@ -283,6 +242,7 @@ LEFT_OUT: Final[Mapping[str, str]] = {
     "T3 v2 5120..8192": "the compiler spilled, as in T3-5",
     "AO-9": "spills 2.6 GB; the instruction stream is the compiler's",
     "AO-11": "spills; the instruction stream is the compiler's",
+    "AO SwiGLU, grouped-query attention, Mamba": "spills, as AO-11",
     "QL-9 causal": "two cores, which share the rows unequally",
     "T4-1": "percentiles of a host benchmark; only their ratio is usable",
 }

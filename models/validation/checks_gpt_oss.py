@@ -5,15 +5,15 @@ The expected values were computed apart from this code, by closed formulas; the 
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Iterator
 from functools import partial
 from typing import Final
 
 from trnlab.models.parallel.partitioning import Partitioning, Splits
-from trnlab.models.projection.constants import Layer
+from trnlab.models.projection.constants import flat_layer
 from trnlab.models.projection.decode import decode_step
 from trnlab.models.projection.machine import Machine
-from trnlab.models.projection.method import ROOFLINE, everywhere, exact
+from trnlab.models.projection.method import ROOFLINE
 from trnlab.models.projection.prefill import prefill_pass
 from trnlab.models.projection.serving import ServingTime, serve
 from trnlab.models.projection.training import upper_bound
@@ -47,20 +47,50 @@ def _prefill_gain(tokens: int, precision: str) -> float:
     return seconds("trn2", "bf16") / seconds("trn3", precision)
 
 
-def _point(chip: str, precision: str, kv: str, fixed_us: float) -> ServingTime:
-    """8k / 1k, 512 requests on 16 chips; prompts at 65 % of peak, a fixed cost per layer."""
-    decode = replace(ROOFLINE, fixed=exact(fixed_us * 1e-6, "s"))
-    layer = Layer(name="roofline", decode=decode, prefill=replace(ROOFLINE, compute=everywhere(exact(0.65))))
+def _point(chip: str, precision: str, kv: str, fixed_us: float, batch: int, prompt: int) -> ServingTime:
+    """16 chips, answers of 1k; half of every peak FLOP/s, 86 % of HBM, a fixed cost per layer of decode steps."""
+    layer = flat_layer(0.5, 0.86, fixed_us * 1e-6)
     recipe = get_precision(precision, kv)
-    return serve(get_model(_OSS), recipe, Machine.of(chip), layer, _SIXTEEN, 512, 8192, 1024)
+    return serve(get_model(_OSS), recipe, Machine.of(chip), layer, _SIXTEEN, batch, prompt, 1024)
 
 
-def _claim(what: str) -> float:
-    """Trainium3 with MXFP4 weights, MXFP8 activations, FP8 cache, 50 µs, over Trainium2 in BF16 with 170 µs."""
-    old, new = _point("trn2", "bf16", "bf16", 170), _point("trn3", "experts-mxfp4-a8", "fp8", 50)
-    if what == "throughput":
-        return float(new.tokens_per_second / old.tokens_per_second)
-    return float(old.tpot_seconds / new.tpot_seconds)
+def _request_gain(
+    new: tuple[str, str, str], fixed_us: tuple[float, float], point: tuple[int, int], measure: str
+) -> float:
+    """New chip and formats over Trainium2 in BF16, at (requests, tokens of the prompt)."""
+    before = _point("trn2", "bf16", "bf16", fixed_us[0], *point)
+    after = _point(*new, fixed_us[1], *point)
+    if measure == "throughput":
+        return float(after.tokens_per_second / before.tokens_per_second)
+    return float(before.tpot_seconds / after.tpot_seconds)
+
+
+def _request_checks() -> Iterator[CrossCheck]:
+    """Throughput and response of the alternatives, without a fixed cost and with 170 µs on Trainium2, 50 on 3."""
+    for new, values in _ALTERNATIVES.items():
+        later = 50.0 if new[0] == "trn3" else 170.0
+        cases = [("throughput", (0.0, 0.0)), ("response", (0.0, 0.0))]
+        cases += [("throughput", (170.0, later)), ("response", (170.0, later))]
+        for (measure, fixed), expected in zip(cases, values, strict=True):
+            yield _request_check(new, fixed, (512, 8192), measure, expected)
+    for point, pair in _POINTS.items():
+        for measure, expected in zip(("throughput", "response"), pair, strict=True):
+            yield _request_check(_SHIPPED, (170.0, 50.0), point, measure, expected)
+
+
+def _request_check(
+    new: tuple[str, str, str], fixed: tuple[float, float], point: tuple[int, int], measure: str, expected: float
+) -> CrossCheck:
+    chip, precision, kv = new
+    cost = f"{fixed[0]:g} and {fixed[1]:g} µs a layer" if fixed[0] else "no fixed cost"
+    return _HAND(
+        name=f"{measure}, {chip} {precision} {kv} KV over trn2 bf16, {point[0]} requests of {point[1]}, {cost}",
+        inputs="gpt-oss-120b, 16 chips each, answers of 1k, 50 % of peak FLOP/s, 86 % of HBM",
+        unit="x",
+        expected=expected,
+        tolerance=0.006,
+        compute=partial(_request_gain, new, fixed, point, measure),
+    )
 
 
 def _training_rate(model: str, chip: str, precision: Precision) -> float:
@@ -93,6 +123,19 @@ _PROMPTS: Final = {
     "experts-mxfp4-a8": {8192: 2.04, 32_768: 1.61, 131_072: 1.23},
     "mx": {8192: 2.84, 32_768: 1.93, 131_072: 1.31},
 }
+_SHIPPED: Final = ("trn3", "experts-mxfp4-a8", "fp8")
+# Throughput and response without a fixed cost, then with one: 512 requests of 8k / 1k.
+_ALTERNATIVES: Final = {
+    ("trn2", "experts-fp8", "fp8"): (1.73, 1.94, 1.46, 1.44),
+    ("trn3", "bf16", "bf16"): (1.29, 1.66, 1.53, 2.05),
+    ("trn3", "experts-mxfp8", "bf16"): (2.16, 2.26, 2.38, 2.59),
+    ("trn3", "experts-mxfp4-a16", "bf16"): (1.57, 2.78, 1.82, 2.99),
+    ("trn3", "experts-mxfp4-a8", "bf16"): (2.40, 2.78, 2.60, 2.99),
+    _SHIPPED: (2.87, 4.20, 2.99, 3.86),
+    ("trn3", "mx", "fp8"): (3.62, 4.61, 3.56, 4.07),
+}
+# (requests, tokens of the prompt): throughput and response with the fixed costs.
+_POINTS: Final = {(128, 8192): (3.68, 4.20), (256, 1024): (4.07, 4.18), (1024, 1024): (3.49, 3.73)}
 # Tokens trained per second and chip at 40 % MFU, 8k: Trn2 BF16, Trn2 FP8, Trn3 MXFP8.
 _TRAINING: Final = {
     "Llama-3.1-70B": (594, 1083, 1872),
@@ -130,24 +173,7 @@ GPT_OSS_CHECKS: Final[tuple[CrossCheck, ...]] = (
         expected=1.07,
         compute=lambda: _step_ms(_OSS, "trn3", get_precision("experts-mxfp4-a8", "fp8"), 128, 8704),
     ),
-    _HAND(
-        name="throughput at the point that explains the claims",
-        inputs="8k / 1k, 512 on 16 chips, 170 to 50 µs a layer; AWS claims 3x",
-        unit="x",
-        expected=2.99,
-        tolerance=0.05,
-        compute=partial(_claim, "throughput"),
-        flaw="attention's FLOP were added to its bytes' time; here the longer counts",
-    ),
-    _HAND(
-        name="response at the point that explains the claims",
-        inputs="as above; AWS claims 4x",
-        unit="x",
-        expected=3.86,
-        tolerance=0.05,
-        compute=partial(_claim, "response"),
-        flaw="as above",
-    ),
+    *_request_checks(),
     *(
         _HAND(
             name=f"decode step of {model} on {chip}, {precision.name}",

@@ -15,7 +15,8 @@ from trnlab.emulator.program import Program
 from trnlab.models.validation.cases import CASES, MeasuredCase
 from trnlab.models.validation.fitted import Responses
 from trnlab.models.validation.outcome import evaluate, program_of
-from trnlab.models.validation.projections import ProjectionValidation, print_validation
+from trnlab.models.validation.projection_tables import print_validation
+from trnlab.models.validation.projections import ProjectionValidation
 from trnlab.models.validation.report import as_json, print_refit, print_rows, print_statistics
 from trnlab.models.validation.statistics import summarise
 

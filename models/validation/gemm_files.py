@@ -40,7 +40,7 @@ def read_gemms(folder: Path) -> tuple[MeasuredGemm, ...]:
 
 def _rows(file: Path) -> list[tuple[tuple[int, int, int], float]]:
     try:
-        rows = json.loads(file.read_text())["rows"]
+        rows = json.loads(file.read_text(encoding="utf-8"))["rows"]
         return [(_shape(row["executed_shape"]), median(s["total_time"] for s in row["samples"])) for row in rows]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(

@@ -107,11 +107,32 @@ def blocked(lhs: Any, rhs: Any, tiles_m: int = 16, tiles_n: int = 2, tiles_k: in
     return result
 
 
-def _multiply_block(left: list[Any], right: list[Any], sums: list[Any]) -> None:
+def _multiply_block(left: list[Any], right: list[Any], sums: list[Any], first: bool = False) -> None:
+    """Add the product of two blocks to the sums; the first one is copied."""
     for column in range(0, right[0].shape[1], COLUMNS):
         for m, total in enumerate(sums):
             bank, place = _bank(), total[:, column : column + COLUMNS]
             for k, (stationary, moving) in enumerate(zip(left, right, strict=True)):
                 rows, columns = slice(m * ROWS, (m + 1) * ROWS), slice(column, column + COLUMNS)
                 nisa.nc_matmul(bank, stationary[:, rows], moving[:, columns], accumulate=k > 0)
-            nisa.tensor_tensor(place, place, bank, nl.add)
+            if first:
+                nisa.tensor_copy(place, bank)
+            else:
+                nisa.tensor_tensor(place, place, bank, nl.add)
+
+
+def result_stationary(lhs: Any, rhs: Any, tiles_m: int = 4, tiles_n: int = 4, tiles_k: int = 8) -> Any:
+    """Blocks of the result stay in SBUF, in the dtype of the operands, until all of K is summed."""
+    result, (depth, rows) = _result(lhs, rhs), lhs.shape
+    height, width = tiles_m * ROWS, tiles_n * COLUMNS
+    for column in range(0, rhs.shape[1], width):
+        for row in range(0, rows, height):
+            sums = [nl.ndarray((ROWS, width), dtype=lhs.dtype, buffer=nl.sbuf) for _ in range(tiles_m)]
+            for start in range(0, depth // DEPTH, tiles_k):
+                depths = range(start, start + tiles_k)
+                left = [_load(lhs, k, row, height) for k in depths]
+                right = [_load(rhs, k, column, width) for k in depths]
+                _multiply_block(left, right, sums, first=start == 0)
+            for m, total in enumerate(sums):
+                nisa.dma_copy(result[row + m * ROWS : row + (m + 1) * ROWS, column : column + width], total)
+    return result

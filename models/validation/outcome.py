@@ -76,6 +76,7 @@ class Outcome:
             "predicted_ms": self.central,
             "high_ms": self.high,
             "error": self.error,
+            "error_unseen": case.unseen,
             "inside_range": self.inside,
             "order": self.order,
             "bounding_resource": self.bounding_resource,

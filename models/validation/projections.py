@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
 
+from trnlab.models.frames import data_frame, html_table
 from trnlab.models.parallel.partitioning import Partitioning, Splits
 from trnlab.models.projection.calibration import (
     DecodeFit,
     GemmFit,
-    PrefillFit,
     Residual,
     fit_decode,
     fit_gemm,
-    fit_prefill,
     mean_absolute_error,
 )
 from trnlab.models.projection.constants import layer_of
@@ -30,15 +25,21 @@ from trnlab.models.projection.efficiency import EfficiencyTable
 from trnlab.models.projection.kernel_shapes import DEFAULTS, with_kernels
 from trnlab.models.projection.machine import Machine
 from trnlab.models.projection.measured_rows import DECODE_ROWS, MeasuredDecode
+from trnlab.models.projection.prompt_rows import PrefillFit, fit_prefill
+from trnlab.models.projection.trainium3_rows import Trainium3Fit, fit_trainium3
 from trnlab.models.validation.checks import CrossCheck
 from trnlab.models.validation.checks_gpt_oss import GPT_OSS_CHECKS
 from trnlab.models.validation.checks_inference import INFERENCE_CHECKS
 from trnlab.models.validation.checks_training import TRAINING_CHECKS
 from trnlab.models.validation.checks_trainium import TRAINIUM_CHECKS
 from trnlab.models.validation.gemm_files import read_gemms
+from trnlab.models.validation.projection_views import residual_chart, residual_records
 from trnlab.models.validation.serving_rows import ServingResult, median_achieved, serving_results
 from trnlab.models.workloads.catalogue import get_model
 from trnlab.models.workloads.formats import get_precision
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 CROSS_CHECKS: Final[tuple[CrossCheck, ...]] = (
     *INFERENCE_CHECKS,
@@ -53,6 +54,7 @@ class ProjectionValidation:
     """Everything that is compared, as data."""
 
     decode: DecodeFit
+    trainium3: Trainium3Fit
     kernels: tuple[Residual, ...]
     prefill: PrefillFit
     gemm: GemmFit
@@ -68,6 +70,7 @@ class ProjectionValidation:
         """
         return cls(
             decode=fit_decode(),
+            trainium3=fit_trainium3(),
             kernels=kernel_residuals(),
             prefill=fit_prefill(),
             gemm=fit_gemm() if gemm_folder is None else fit_gemm(read_gemms(gemm_folder)),
@@ -80,6 +83,8 @@ class ProjectionValidation:
         """The means: absolute relative errors by group, fitted and left out, and the fitted constants."""
         fitted = [row for row in self.decode.residuals if row.left_out is not None]
         others = [row for row in self.decode.residuals if row.left_out is None]
+        prompts = [row for row in self.prefill.residuals if row.left_out is not None]
+        unfitted = [row for row in self.prefill.residuals if row.left_out is None]
         return {
             "decode rows, AWS": mean_absolute_error(fitted),
             "decode rows, AWS, each left out": mean_absolute_error(fitted, left_out=True),
@@ -87,12 +92,54 @@ class ProjectionValidation:
             "decode rows, AWS, middle layer, nothing fitted": mean_absolute_error(
                 [row for row in self.kernels if row.name in {other.name for other in fitted}]
             ),
-            "prompt rows": mean_absolute_error(self.prefill.residuals),
+            "decode rows of Trainium3, third party": mean_absolute_error(self.trainium3.residuals),
+            "decode rows of Trainium3, each left out": mean_absolute_error(self.trainium3.residuals, left_out=True),
+            "prompt rows": mean_absolute_error(prompts),
+            "prompt rows, each left out": mean_absolute_error(prompts, left_out=True),
+            "prompt rows, not fitted": mean_absolute_error(unfitted),
             "GEMM rows": mean_absolute_error(self.gemm.residuals),
             "GEMM rows, each left out": mean_absolute_error(self.gemm.residuals, left_out=True),
             "serving rows, middle layer": float(np.mean([abs(row.error) for row in self.serving])),
             "cross-checks": float(np.mean([abs(check.error) for check in self.checks])),
         }
+
+    @property
+    def groups(self) -> dict[str, tuple[Residual, ...]]:
+        """Rows with a measured time, by what they are of."""
+        return {
+            "decode, AWS and third party": self.decode.residuals,
+            "decode on one Trainium3, third party": self.trainium3.residuals,
+            "decode, middle layer": self.kernels,
+            "prompts": self.prefill.residuals,
+            "matmuls on a pair of Trainium3 cores": self.gemm.residuals,
+        }
+
+    def _rows(self) -> tuple[tuple[str, str], ...]:
+        means = tuple((f"mean absolute error, {name}", f"{value:.1%}") for name, value in self.summary.items())
+        return (*((name, f"{value:.4g}") for name, value in constants(self).items()), *means)
+
+    def __str__(self) -> str:
+        return "\n".join(f"{name}: {value}" for name, value in self._rows())
+
+    def _repr_html_(self) -> str:
+        """Constants and means, for notebooks; the rows are in `to_pandas`."""
+        return html_table("Projections beside published measurements", ("", ""), self._rows())
+
+    def to_pandas(self) -> Any:
+        """One row per measured time: group, name, seconds, signed errors.
+
+        Raises:
+            TrnlabError: pandas is not installed.
+        """
+        return data_frame(residual_records(self.groups))
+
+    def plot(self) -> Figure:
+        """Modelled over measured seconds, by group.
+
+        Raises:
+            TrnlabError: matplotlib is not installed.
+        """
+        return residual_chart(self.groups)
 
     def to_json(self) -> str:
         """Rows, constants and means as JSON."""
@@ -100,6 +147,7 @@ class ProjectionValidation:
             "summary": self.summary,
             "constants": constants(self),
             "decode": [_residual(row) for row in self.decode.residuals],
+            "decode_trainium3": [_residual(row) for row in self.trainium3.residuals],
             "decode_middle_layer": [_residual(row) for row in self.kernels],
             "prompts": [_residual(row) for row in self.prefill.residuals],
             "gemm": [_residual(row) for row in self.gemm.residuals],
@@ -133,7 +181,8 @@ def constants(found: ProjectionValidation) -> dict[str, float]:
         "HBM efficiency of weights, decode": found.decode.weight_efficiency,
         "HBM efficiency of the cache, decode": found.decode.cache_efficiency,
         **fixed,
-        "compute efficiency of prompts": found.prefill.efficiency,
+        "fixed cost per layer, trn3 (s)": found.trainium3.fixed_seconds,
+        **{f"compute efficiency of prompts, {chip}": value for chip, value in found.prefill.efficiency.items()},
         "launch of a matmul (s)": found.gemm.launch_seconds,
         "compute efficiency of large matmuls": found.gemm.efficiency,
         "median of measured over roofline, NVIDIA serving": median_achieved(),
@@ -158,63 +207,3 @@ def _serving(row: ServingResult) -> dict[str, Any]:
 def _check(check: CrossCheck) -> dict[str, Any]:
     names = ("name", "source", "inputs", "unit", "expected", "ours", "error", "tolerance", "passes", "flaw")
     return {name: getattr(check, name) for name in names}
-
-
-def print_validation(found: ProjectionValidation, console: Console) -> None:
-    """Every table, then the constants and the means."""
-    _residuals("Decode: time per output token", found.decode.residuals, 1e3, "ms", console)
-    _residuals("Decode again: middle layer, timelines of our kernels", found.kernels, 1e3, "ms", console)
-    _residuals("Prompts: time to first token", found.prefill.residuals, 1e3, "ms", console)
-    _residuals("BF16 matmuls on a pair of Trainium3 cores", found.gemm.residuals, 1e6, "µs", console)
-    _serving_table(found.serving, console)
-    _check_table(found.checks, console)
-    pairs: list[tuple[str, str]] = [(name, f"{value:.4g}") for name, value in constants(found).items()]
-    _two_columns("Fitted constants", pairs, console)
-    _two_columns("Mean absolute errors", [(name, f"{value:.1%}") for name, value in found.summary.items()], console)
-
-
-def _table(title: str, columns: Sequence[str]) -> Table:
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
-    for index, column in enumerate(columns):
-        # Without a least width the names, which alone can shrink, get one character each on a narrow terminal.
-        table.add_column(
-            column, justify="left" if index == 0 else "right", min_width=24 if index == 0 else None, overflow="fold"
-        )
-    return table
-
-
-def _percent(value: float | None) -> str:
-    return "not fitted" if value is None else f"{value:+.1%}"
-
-
-def _residuals(title: str, rows: Sequence[Residual], scale: float, unit: str, console: Console) -> None:
-    table = _table(title, ("row", f"measured, {unit}", f"model, {unit}", "error", "error when left out"))
-    for row in rows:
-        times = (f"{row.measured * scale:.3g}", f"{row.modelled * scale:.3g}")
-        table.add_row(row.name, *times, _percent(row.error), _percent(row.left_out_error))
-    console.print(table)
-
-
-def _serving_table(rows: Sequence[ServingResult], console: Console) -> None:
-    columns = ("NVIDIA, output tokens/s per chip", "measured", "batch", "roofline", "of it", "middle layer", "error")
-    table = _table("Maximum throughput; nothing is fitted to these", columns)
-    for row in rows:
-        rates = (f"{row.measured:,.0f}", f"{row.batch:,}", f"{row.roofline:,.0f}", f"{row.achieved:.0%}")
-        table.add_row(row.name, *rates, f"{row.efficiencies:,.0f}", f"{row.error:+.0%}")
-    console.print(table)
-
-
-def _check_table(checks: Sequence[CrossCheck], console: Console) -> None:
-    table = _table("Cross-checks", ("check", "unit", "source says", "ours", "error", "known flaw of the source"))
-    for check in checks:
-        table.add_row(
-            check.name, check.unit, f"{check.expected:g}", f"{check.ours:.5g}", f"{check.error:+.2%}", check.flaw
-        )
-    console.print(table)
-
-
-def _two_columns(title: str, pairs: Sequence[tuple[str, str]], console: Console) -> None:
-    table = _table(title, ("", ""))
-    for name, value in pairs:
-        table.add_row(name, value)
-    console.print(table)

@@ -75,12 +75,21 @@ def print_statistics(statistics: Statistics, missing: Sequence[str], console: Co
         f"worst active time {_signed(statistics.worst_active)}",
         f"measurements inside low..high: {statistics.inside} of {statistics.rows}; "
         f"order of versions right in {agreeing} of {len(statistics.orders)} pairs{': not ' if wrong else ''}{wrong}",
+        *_unseen_line(*statistics.unseen),
         *(f"exception {name}: {reason}" for name, reason in {**EXCEPTIONS, **ACTIVE_EXCEPTIONS}.items()),
         *(f"not rebuilt {name}: {reason}" for name, reason in LEFT_OUT.items()),
         *(f"skipped {name}: it needs --nki-library" for name in missing),
     ]
     for line in lines:
         console.print(line, highlight=False)
+
+
+def _unseen_line(rows: int, then: float, now: float) -> Iterator[str]:
+    if rows:
+        yield (
+            f"rows that came after the rules were fixed: {rows}, mean absolute error {100 * then:.1f} % when first "
+            f"compared, {100 * now:.1f} % now"
+        )
 
 
 def _signed(row: tuple[str, float]) -> str:
@@ -94,8 +103,8 @@ def print_refit(responses: Responses, left_out: Sequence[LeftOut], console: Cons
     for column in ("constant", "value: error", "basis"):
         table.add_column(column, overflow="fold")
     for constant in FITTED:
-        values = ", ".join(f"{value:g}: {100 * error:.1f} %" for value, error in effects[constant.name].items())
-        table.add_row(constant.name, values, constant.basis)
+        values = ", ".join(f"{value:g}: {100 * error:.1f} %" for value, error in effects[constant.label].items())
+        table.add_row(constant.label, values, constant.basis)
     console.print(table)
     for item in left_out:
         chosen = ", ".join(f"{name} {value:g}" for name, value in item.chosen.items())
@@ -118,11 +127,11 @@ def as_json(
         "skipped": list(missing),
         "not_rebuilt": dict(LEFT_OUT),
         "fitted_constants": {
-            item.name: {
+            item.label: {
                 "grid": list(item.grid),
                 "generations": list(item.generations),
                 "basis": item.basis,
-                "mean_absolute_error": {} if responses is None else responses.effects()[item.name],
+                "mean_absolute_error": {} if responses is None else responses.effects()[item.label],
             }
             for item in FITTED
         },

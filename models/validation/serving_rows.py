@@ -58,12 +58,12 @@ _ONE: Final = Partitioning()
 _W4A16, _W4A8, _FP4 = "experts-mxfp4-a16", "experts-mxfp4-a8", "nvfp4"
 
 SERVING_ROWS: Final[tuple[MeasuredServing, ...]] = (
-    _row("gpt-oss-120b", "b200", _dep(2), _W4A8, (25_870, 17_289, 6_111, 1_392)),
-    _row("gpt-oss-120b", "h200", _ONE, _W4A16, (6_798, 3_543, 1_828, 519)),
-    _row("gpt-oss-120b", "h100", _dep(4), _W4A16, (4_715, None, 1_169, 333)),
-    _row("gpt-oss-20b", "b200", _ONE, _W4A8, (53_491, 34_702, 11_904, 2_645)),
-    _row("gpt-oss-20b", "h200", _ONE, _W4A16, (13_890, 12_743, 4_015, 915)),
-    _row("gpt-oss-20b", "h100", _ONE, _W4A16, (11_403, 8_617, 3_366, 785)),
+    _row("gpt-oss-120b", "b200", _dep(2), _W4A8, (25_870, 17_289, 6_111, 1_392), kv="bf16"),
+    _row("gpt-oss-120b", "h200", _ONE, _W4A16, (6_798, 3_543, 1_828, 519), kv="bf16"),
+    _row("gpt-oss-120b", "h100", _dep(4), _W4A16, (4_715, None, 1_169, 333), kv="bf16"),
+    _row("gpt-oss-20b", "b200", _ONE, _W4A8, (53_491, 34_702, 11_904, 2_645), kv="bf16"),
+    _row("gpt-oss-20b", "h200", _ONE, _W4A16, (13_890, 12_743, 4_015, 915), kv="bf16"),
+    _row("gpt-oss-20b", "h100", _ONE, _W4A16, (11_403, 8_617, 3_366, 785), kv="bf16"),
     _row("Llama-3.1-70B", "b200", _ONE, _FP4, (6_842, 3_242, 1_362, 274)),
     _row("Llama-3.1-70B", "h200", Partitioning(tp=2), "fp8", (2_582, 2_009, 537, 120)),
     _row("Qwen3-235B-A22B", "b200", _dep(4), _FP4, (5_756, 3_389, 1_410, 319)),
@@ -71,8 +71,8 @@ SERVING_ROWS: Final[tuple[MeasuredServing, ...]] = (
     _row("DeepSeek-V3", "b200", _dep(4), _FP4, (6_430, 3_862, 1_168, None)),
     _row("DeepSeek-V3", "h200", _dep(8), "fp8", (1_620, 1_218, None, None)),
 )
-"""DeepSeek-R1 has DeepSeek-V3's shapes, Llama-3.3-70B those of Llama-3.1-70B. The cache is taken to be FP8 throughout:
-the page says so of its FP8 and FP4 checkpoints only."""
+"""DeepSeek-R1 has DeepSeek-V3's shapes, Llama-3.3-70B those of Llama-3.1-70B. The page says that its FP8 and FP4
+checkpoints have an FP8 cache; GPT-OSS's is none of these and quantises no cache, so its own BF16 is taken."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,6 +37,7 @@ def _gpt_oss(size: str, layers: int, experts: int, total: float, active: float) 
             window_layers=layers // 2,
         ),
         experts=Experts(count=experts, active=4, width=2880, router_bias=True, expert_bias=True),
+        experts_format="mxfp4",
         published_total=total,
         published_active=active,
     )

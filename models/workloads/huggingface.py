@@ -77,16 +77,56 @@ def _window(config: Config) -> tuple[int, int]:
     return (config.whole("sliding_window"), sliding) if sliding else (0, 0)
 
 
+def _qwen_window(config: Config) -> tuple[int, int]:
+    """Qwen slides only with use_sliding_window, and then from layer max_window_layers on."""
+    if not config.flag("use_sliding_window"):
+        return (0, 0)
+    if config.values.get("layer_types") is not None:
+        return _window(config)
+    full, layers = config.whole("max_window_layers", least=0), config.whole("num_hidden_layers")
+    return (config.whole("sliding_window"), layers - full) if full < layers else (0, 0)
+
+
+def _gpt_oss_window(config: Config) -> tuple[int, int]:
+    """GPT-OSS without layer_types slides in every other layer, the first one included."""
+    if config.values.get("layer_types") is not None:
+        return _window(config)
+    return config.whole("sliding_window"), -(-config.whole("num_hidden_layers") // 2)
+
+
+def _refuse(config: Config, field: str, allowed: object) -> None:
+    """The field is absent or has the only value that is modelled.
+
+    Raises:
+        ModelError: it has another one.
+    """
+    value = config.values.get(field)
+    if value is not None and value != allowed:
+        raise ModelError(f"{field} in {config.origin}", value, f"{json.dumps(allowed)}: nothing else is modelled")
+
+
+def _experts_format(config: Config) -> str:
+    """mxfp4 where the configuration says that its experts are."""
+    stated = config.values.get("quantization_config")
+    if stated is None:
+        return "bf16"
+    if not isinstance(stated, dict):
+        raise ModelError(f"quantization_config in {config.origin}", stated, "an object")
+    return "mxfp4" if stated.get("quant_method") == "mxfp4" else "bf16"
+
+
 def _base(config: Config) -> dict[str, Any]:
     return {
         "layers": config.whole("num_hidden_layers"),
         "width": config.whole("hidden_size"),
         "vocabulary": config.whole("vocab_size"),
         "tied": config.flag("tie_word_embeddings"),
+        "experts_format": _experts_format(config),
     }
 
 
 def _llama(config: Config) -> dict[str, Any]:
+    _refuse(config, "mlp_bias", False)
     return {"ffn_width": config.whole("intermediate_size"), "attention": _attention(config)}
 
 
@@ -96,12 +136,13 @@ def _mistral(config: Config) -> dict[str, Any]:
 
 def _qwen2(config: Config) -> dict[str, Any]:
     # Qwen2 has biases on q, k and v only, and its configuration does not say so.
-    attention = _attention(config, qkv_bias=True, output_bias=False)
+    attention = _attention(config, qkv_bias=True, output_bias=False, window=_qwen_window(config))
     return {"ffn_width": config.whole("intermediate_size"), "attention": attention}
 
 
 def _qwen3(config: Config) -> dict[str, Any]:
-    return {"ffn_width": config.whole("intermediate_size"), "attention": _attention(config, head_norm=True)}
+    attention = _attention(config, head_norm=True, window=_qwen_window(config))
+    return {"ffn_width": config.whole("intermediate_size"), "attention": attention}
 
 
 def _mixtral(config: Config) -> dict[str, Any]:
@@ -114,18 +155,18 @@ def _mixtral(config: Config) -> dict[str, Any]:
 
 
 def _qwen3_moe(config: Config) -> dict[str, Any]:
-    if config.whole("decoder_sparse_step", 1) != 1 or config.values.get("mlp_only_layers"):
-        raise ModelError(f"mlp_only_layers in {config.origin}", config.values.get("mlp_only_layers"), "none")
+    _refuse(config, "decoder_sparse_step", 1)
+    _refuse(config, "mlp_only_layers", [])
     experts = Experts(
         count=config.whole("num_experts"),
         active=config.whole("num_experts_per_tok"),
         width=config.whole("moe_intermediate_size"),
     )
-    return {"attention": _attention(config, head_norm=True), "experts": experts}
+    return {"attention": _attention(config, head_norm=True, window=_qwen_window(config)), "experts": experts}
 
 
 def _gpt_oss(config: Config) -> dict[str, Any]:
-    attention = _attention(config, qkv_bias=True, output_bias=True, sinks=True, window=_window(config))
+    attention = _attention(config, qkv_bias=True, output_bias=True, sinks=True, window=_gpt_oss_window(config))
     experts = Experts(
         count=config.whole("num_local_experts"),
         active=config.whole("num_experts_per_tok"),
@@ -137,6 +178,7 @@ def _gpt_oss(config: Config) -> dict[str, Any]:
 
 
 def _deepseek(config: Config) -> dict[str, Any]:
+    _refuse(config, "moe_layer_freq", 1)
     attention = LatentAttention(
         heads=config.whole("num_attention_heads"),
         q_rank=config.whole("q_lora_rank"),
@@ -192,7 +234,7 @@ def read_config(path: str | Path) -> LanguageModel:
     """
     file = Path(path)
     try:
-        values = json.loads(file.read_text())
+        values = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise ModelError("config file", str(file), f"a readable file ({error.strerror})") from error
     except ValueError as error:

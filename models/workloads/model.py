@@ -149,7 +149,8 @@ class LanguageModel:
     """A decoder-only transformer with gated feed-forwards (three matrices each).
 
     layers, width (d_model), vocabulary; ffn_width: inner width of the plain feed-forward, 0 where every layer routes.
-    tied: input embedding and output head are one matrix. gated: three matrices, else two.
+    tied: input embedding and output head are one matrix. gated: three matrices, else two. experts_format: in which the
+    publisher ships the routed experts; everything else is taken to be in bf16.
     published_total, published_active: parameters as their publisher gives them, 0 where it does not.
 
     Raises:
@@ -166,6 +167,7 @@ class LanguageModel:
     experts: Experts | None = None
     tied: bool = False
     gated: bool = True
+    experts_format: str = "bf16"
     published_total: float = 0.0
     published_active: float = 0.0
 

@@ -84,11 +84,21 @@ class Child:
 
 @contextlib.contextmanager
 def child(command: Sequence[str], request: Mapping[str, Any]) -> Iterator[Child]:
-    """A child process given the request; whatever is left of it and of its children is killed at the end."""
+    """A child process given the request; what is left of it, its children and their temporary files goes at the end.
+
+    AWS's kernels keep constants in temporary files that they never delete, and a killed child deletes nothing.
+    """
     with (
+        tempfile.TemporaryDirectory(prefix="trnlab-", ignore_cleanup_errors=True) as scratch,
         tempfile.TemporaryFile() as log,
         subprocess.Popen(
-            command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, start_new_session=True
+            command,
+            cwd=ROOT,
+            env={**os.environ, "TMPDIR": scratch},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            start_new_session=True,
         ) as process,
     ):
         assert process.stdin is not None

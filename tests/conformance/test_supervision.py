@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -102,3 +103,12 @@ def test_children_of_a_child_end_with_it(tmp_path: Path) -> None:
     run(body, {"a": 0.5})
     time.sleep(1.6)
     assert not mark.exists()
+
+
+@pytest.mark.parametrize("how", ["pass", "time.sleep(600)"])
+def test_temporary_files_of_a_child_go_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)  # what Python found before
+    found = run(ALL.format(f"import tempfile; tempfile.mkstemp(); {how}"), {"a": 1})
+    assert found["a"].status is (Status.PASSED if how == "pass" else Status.TIME_LIMIT)
+    assert list(tmp_path.iterdir()) == []

@@ -95,3 +95,53 @@ def test_tensors_that_require_gradients_change_in_place_only_without_them(mode: 
     with torch.no_grad():
         launch.run(filled, tensor, mode=mode)
     assert torch.equal(tensor.detach(), torch.full((128, 8), 3.0))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_backward_pass_through_a_kernel_is_refused_by_name(mode: Any) -> None:
+    weight = tensor_of("float32").requires_grad_()
+    result = launch.run(copied, weight, mode=mode).outputs
+    assert result.requires_grad
+    assert torch.equal(result.detach(), weight.detach())
+    with pytest.raises(errors.BackendError, match=r"copied has no derivative.*torch\.autograd\.Function"):
+        (2 * result).sum().backward()
+    assert weight.grad is None
+
+
+def test_results_record_nothing_where_nothing_asks_for_gradients() -> None:
+    weight = tensor_of("float32").requires_grad_()
+    with torch.no_grad():
+        assert not launch.run(copied, weight).outputs.requires_grad
+    assert not launch.run(copied, weight.detach()).outputs.requires_grad
+    numbers = launch.run(lambda x: copied(x, "int32"), weight).outputs
+    assert not numbers.requires_grad
+    assert torch.equal(numbers, weight.detach().to(torch.int32))
+
+
+def test_an_autograd_function_gives_a_kernel_its_derivative() -> None:
+    class Doubled(torch.autograd.Function):
+        @staticmethod
+        def forward(context: Any, x: Any) -> Any:
+            return 2 * launch.run(copied, x).outputs
+
+        @staticmethod
+        def backward(context: Any, gradient: Any) -> Any:
+            return 2 * launch.run(copied, gradient).outputs
+
+    weight = tensor_of("float32").requires_grad_()
+    Doubled.apply(weight).sum().backward()
+    assert torch.equal(weight.grad, torch.full((128, 8), 2.0))
+
+
+def test_tensors_without_values_of_their_own() -> None:
+    def total(x: Any) -> Any:
+        return launch.run(copied, x).outputs.sum()
+
+    tensor = tensor_of("float32")
+    for use in (
+        lambda: total(torch.zeros(128, 8, device="meta")),
+        lambda: torch.func.grad(total)(tensor),
+        lambda: torch.vmap(total)(tensor[None]),
+    ):
+        with pytest.raises(errors.ArgumentError, match="x: found a torch tensor without values of its own"):
+            use()

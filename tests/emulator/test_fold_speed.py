@@ -77,8 +77,9 @@ def test_loops_are_found_in_linear_time() -> None:
     assert len(fold(program)) == 3 * 3
 
 
-@pytest.mark.parametrize("rows", ROWS)
-@pytest.mark.parametrize("name", WORDS)
+@pytest.mark.parametrize(
+    ("name", "rows"), [*((name, "random") for name in WORDS), *((name, "equal") for name in list(WORDS)[:3])]
+)
 def test_words_without_loops_take_linear_time(name: str, rows: str) -> None:
     program = word(WORDS[name](SIZE), ROWS[rows](SIZE))
     assert seconds(program) < ANYTHING * SIZE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import jax
@@ -52,6 +53,7 @@ def test_jit_takes_options_and_kernels() -> None:
     nki.jit(generation.function)(X)
     assert seen == [nisa.nc_version.gen3, get_nc_of_default()]
     assert nki.jit(generation).function is generation.function
+    assert generation.func is generation.function  # AWS's kernel objects have it under this name
 
 
 def test_jit_refuses_misspelt_options() -> None:
@@ -76,10 +78,13 @@ def test_a_kernel_inside_a_kernel_is_a_function() -> None:
 
 def test_two_cores_are_not_there_yet() -> None:
     np.testing.assert_array_equal(plus[1](X), X + 1)
+    np.testing.assert_array_equal(plus[(1,)](X), X + 1)  # a grid of one dimension
+    np.testing.assert_array_equal(plus[np.int64(1)](X), X + 1)
     with pytest.raises(errors.NotYetSupportedError, match=r"kernel\[2\].*two cores"):
         plus[2](X)
-    with pytest.raises(errors.ArgumentError, match=r"lnc: found 3; allowed: 1 or 2"):
-        plus[3]
+    for grid in (3, 0, (1, 1), (), "2", 1.0):
+        with pytest.raises(errors.ArgumentError, match=rf"lnc: found {re.escape(repr(grid))}; allowed: 1 or 2"):
+            plus[grid]
 
 
 # -- targets -----------------------------------------------------------------------------------------------------------

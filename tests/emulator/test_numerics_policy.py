@@ -16,6 +16,7 @@ import trnlab.emulator.nki as nki
 import trnlab.emulator.nki.isa as nisa
 import trnlab.emulator.nki.language as nl
 from tests.emulator.backends.harness import bits, load, loops_of, normal, planned, same_bits, store, tile
+from tests.repetition import everyday
 from trnlab.emulator import launch
 from trnlab.emulator.backends.semantics import jitted, meaning_of
 from trnlab.emulator.dtypes import DType
@@ -135,7 +136,12 @@ def many_roundings(x: Any) -> Any:
     return tuple(results)
 
 
-@pytest.mark.parametrize("policy", POLICIES, ids=lambda p: f"{p.overflow.value}-{p.subnormals.value}")
+# Every choice of both in three of the six pairs.
+@pytest.mark.parametrize(
+    "policy",
+    everyday(3, [POLICIES[number] for number in (0, 3, 4, 1, 2, 5)]),
+    ids=lambda p: f"{p.overflow.value}-{p.subnormals.value}",
+)
 def test_both_modes_apply_the_policy_bit_for_bit(policy: NumericsPolicy) -> None:
     same_bits(many_roundings, edges(), numerics=policy, target="trn3")
 

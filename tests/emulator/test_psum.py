@@ -204,7 +204,8 @@ def test_older_generations_overwrite_zeros_and_refuse_other_data(target):
         nisa.memset(result, 0)
         matmul(result, tile, True)
 
-    refusal(explicit, "written by another instruction than a matmul", "accumulate=False wrote before", target)
+    cure = "accumulate=False wrote before; without accumulate, the first matmul overwrites the zeros"
+    refusal(explicit, "written by another instruction than a matmul", cure, target)
 
     def half(result, tile):
         nisa.memset(result, 0)

@@ -112,6 +112,10 @@ def test_a_tile_is_no_condition_but_a_tensor_in_hbm_is_there() -> None:
     with pytest.raises(errors.RuntimeValueError, match="used as a condition"):
         using(lambda tile, register, tensor: not register)
     assert using(lambda tile, register, tensor: bool(tensor)) is True  # AWS's kernels ask `if bias:`
+    with pytest.raises(
+        errors.RuntimeValueError, match=r"x: float32\[1\] in private_hbm: found run-time values used as"
+    ):
+        using(lambda tile, register, tensor: 1 if tensor[0, 3] else 0)  # one element picked out is its value
     assert using(lambda tile, register, tensor: tile is not None and tile != None)  # noqa: E711
 
 

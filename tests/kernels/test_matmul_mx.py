@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from tests.kernels.bounds import assert_within, matmul_bound
+from tests.repetition import everyday
 from trnlab.emulator import ScaleRule, dtypes, pack_operand, run
 from trnlab.emulator.errors import GenerationError
 from trnlab.kernels.matmul_mx import matmul_mxfp8, matmul_mxfp8_weights
@@ -45,7 +46,7 @@ def nki_quantised(x: Array, lanes: int = 4) -> Array:
     return np.concatenate(pieces)[: len(x)]
 
 
-@pytest.mark.parametrize(("K", "M", "N"), [(512, 128, 512), (128, 2, 8), (520, 33, 40), (640, 130, 17)])
+@pytest.mark.parametrize(("K", "M", "N"), everyday(3, [(512, 128, 512), (128, 2, 8), (640, 130, 17), (520, 33, 40)]))
 def test_mxfp8_loses_nothing_beyond_quantisation_and_accumulation(K: int, M: int, N: int) -> None:
     lhs, rhs = gaussian(K, M, 1), gaussian(K, N, 2)
     left, right = nki_quantised(lhs), nki_quantised(rhs)
@@ -53,11 +54,11 @@ def test_mxfp8_loses_nothing_beyond_quantisation_and_accumulation(K: int, M: int
     assert_within(found, left.T @ right, matmul_bound(left, right, "float32"))
 
 
-@pytest.mark.parametrize("dtype", PACKED)
-def test_host_packed_weights_multiply_as_what_they_stand_for(dtype: Any) -> None:
-    lhs, weights = gaussian(600, 34, 3), gaussian(600, 48, 4).astype(np.float32)
+@pytest.mark.parametrize(("dtype", "K"), [(PACKED[0], 600), *((dtype, 140) for dtype in PACKED[1:])])
+def test_host_packed_weights_multiply_as_what_they_stand_for(dtype: Any, K: int) -> None:
+    lhs, weights = gaussian(K, 34, 3), gaussian(K, 48, 4).astype(np.float32)
     words, scales = pack_weights(weights, dtype)
-    left, right = nki_quantised(lhs), unpack_weights(words, scales, dtype, 600).astype(np.float64)
+    left, right = nki_quantised(lhs), unpack_weights(words, scales, dtype, K).astype(np.float64)
     found = run(matmul_mxfp8_weights, lhs, words, scales, weight_dtype=dtype, out_dtype="float32").outputs
     assert_within(found, left.T @ right, matmul_bound(left, right, "float32"))
 

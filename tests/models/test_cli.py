@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from trnlab.models.cli import main
 
 KERNEL = """
 import sys
@@ -30,6 +33,25 @@ print(double(np.full((2, 3), 4, np.float32)).tolist(), nisa.get_nc_version().nam
 def trnlab(*args: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "trnlab.models.cli", *args]
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120, check=False)
+
+
+Typed = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Typed:
+    """(exit code, output, errors) of the command in this process, in an empty folder: it runs no script."""
+
+    def call(*args: str) -> tuple[int, str, str]:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", ["trnlab", *args])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        code = ended.value.code or 0
+        assert isinstance(code, int)
+        return code, *capsys.readouterr()
+
+    return call
 
 
 def script(folder: Path, text: str) -> str:
@@ -78,44 +100,51 @@ def test_a_kernel_error_ends_with_the_kernels_line(tmp_path: Path) -> None:
         (("isa", "--target", "trn9"), "did you mean"),
     ],
 )
-def test_wrong_input_is_one_message_and_exit_code_2(tmp_path: Path, args: tuple[str, ...], message: str) -> None:
+def test_wrong_input_is_one_message_and_exit_code_2(
+    typed: Typed, tmp_path: Path, args: tuple[str, ...], message: str
+) -> None:
     script(tmp_path, "")
-    done = trnlab(*args, cwd=tmp_path)
-    assert done.returncode == 2
-    assert message in done.stderr
-    assert "Traceback" not in done.stderr
+    code, _, errors = typed(*args)
+    assert code == 2
+    assert errors.startswith("trnlab: ")
+    assert message in errors
     assert sorted(path.name for path in tmp_path.iterdir()) == ["script.py"]
 
 
-def test_claims_are_a_table_and_data(tmp_path: Path) -> None:
-    done = trnlab("claims", "--json", "claims.json", cwd=tmp_path)
-    assert done.returncode == 0
+def test_the_process_ends_with_that_message_and_code(tmp_path: Path) -> None:
+    done = trnlab("isa", "nc_matmull", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("trnlab: ")
+    assert "Traceback" not in done.stderr
+
+
+def test_claims_are_a_table_and_data(typed: Typed, tmp_path: Path) -> None:
+    code, output, _ = typed("claims", "--json", "claims.json")
+    assert code == 0
     data = json.loads((tmp_path / "claims.json").read_text())
-    assert "4.4x" in done.stdout
+    assert "4.4x" in output
     assert len(data["claims"]) >= 9
     assert {"claims", "consequences", "maps"} == set(data)
     assert [path.name for path in tmp_path.iterdir()] == ["claims.json"]
 
 
-def test_claims_stay_readable_on_a_narrow_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "80")
-    done = trnlab("claims", cwd=tmp_path)
-    assert done.returncode == 0
-    lines = done.stdout.splitlines()
+def test_claims_stay_readable_on_a_narrow_terminal(typed: Typed) -> None:
+    code, output, _ = typed("claims")
+    assert code == 0
+    lines = output.splitlines()
     assert max(map(len, lines)) <= 80
     assert any("the FP8 rate of" in line for line in lines), "words of a claim are cut to pieces"
     assert not [line for line in lines if "…" in line]
 
 
-def test_isa_prints_a_table_a_page_and_data(tmp_path: Path) -> None:
-    table = trnlab("isa", "--target", "trn2", cwd=tmp_path)
-    assert table.returncode == 0
-    assert "instructions of NeuronCore-v3 (trn2)" in table.stdout
-    assert "nc_matmul_mx" not in table.stdout
-    page = trnlab("isa", "nc_matmul", "--target", "trn2", cwd=tmp_path)
-    assert page.stdout.startswith("nisa.nc_matmul\n")
-    data = json.loads(trnlab("isa", "nc_matmul", "--json", cwd=tmp_path).stdout)
+def test_isa_prints_a_table_a_page_and_data(typed: Typed, tmp_path: Path) -> None:
+    code, table, _ = typed("isa", "--target", "trn2")
+    assert code == 0
+    assert "instructions of NeuronCore-v3 (trn2)" in table
+    assert "nc_matmul_mx" not in table
+    assert typed("isa", "nc_matmul", "--target", "trn2")[1].startswith("nisa.nc_matmul\n")
+    data = json.loads(typed("isa", "nc_matmul", "--json")[1])
     assert (data["name"], data["targets"]) == ("nc_matmul", ["trn1", "trn2", "trn3", "trn4"])
-    rows = json.loads(trnlab("isa", "--json", "--target", "trn3", cwd=tmp_path).stdout)
+    rows = json.loads(typed("isa", "--json", "--target", "trn3")[1])
     assert {"nc_matmul_mx", "dma_copy"} <= {row["name"] for row in rows}
     assert list(tmp_path.iterdir()) == []

@@ -84,8 +84,8 @@ def test_pictures_have_units_on_every_axis() -> None:
         assert (panel.get_xlabel(), panel.get_ylabel()) == ("running requests", "tokens of the prompt")
     assert bar.get_ylabel() == "times as fast"
     assert [panel.get_title(loc="left") for panel in (throughput, latency)] == [
-        "output tokens/s per chip, roofline layer",
-        "tokens/s per request, roofline layer",
+        "output tokens/s per chip, roofline",
+        "tokens/s per request, roofline",
     ]
 
 

@@ -117,6 +117,51 @@ def test_diagram_labels_of_equal_points_do_not_overlap() -> None:
     assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
 
 
+CROWD = [
+    kernel(name=f"a kernel of a long name {i}", flops={"bf16": 2e11}, hbm_bytes=x * 1e8, time_seconds=t * 1e-3)
+    for i, (x, t) in enumerate([(5, 3.0), (5.3, 3.1), (6, 2.7), (9, 3.0), (3, 3.3), (400, 90), (1, 2.9), (4, 40)])
+]
+
+
+@pytest.mark.parametrize("targets", [("trn3",), ("trn1", "trn2", "trn3", "trn4")])
+def test_no_label_lies_on_another_or_on_a_dot(targets: tuple[str, ...]) -> None:
+    pytest.importorskip("matplotlib")
+    figure = draw(CROWD, targets)
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+        boxes = [text.get_window_extent() for text in axes.texts]
+        names = [text.get_text() for text in axes.texts]
+        assert sum("kernel" in name for name in names) == len(CROWD)
+        for i, box in enumerate(boxes):
+            assert not [names[j] for j in range(i) if box.overlaps(boxes[j])], names[i]
+        dots = [line.get_xydata()[0] for line in axes.lines if line.get_marker() == "o"]  # type: ignore[index]
+        assert len(dots) == len(CROWD)
+        covered = [box for box in boxes for x, y in axes.transData.transform(dots) if box.contains(x, y)]
+        assert not covered
+        panel = axes.get_window_extent()
+        assert all(panel.x0 <= box.x0 and box.x1 <= panel.x1 for box in boxes)
+
+
+def test_a_label_far_from_its_dot_is_led_to_it() -> None:
+    pytest.importorskip("matplotlib")
+    (axes,) = draw(CROWD, ["trn3"]).axes
+    leaders = [line for line in axes.lines if line.get_gid() == "leader"]
+    assert leaders
+    dots = {tuple(line.get_xydata()[0]) for line in axes.lines if line.get_marker() == "o"}  # type: ignore[index]
+    for leader in leaders:
+        end = np.asarray(leader.get_xydata())[-1]
+        assert any(np.allclose(end, dot) for dot in dots)
+
+
+def test_labels_stay_where_they_were_placed_when_the_figure_is_saved(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    figure = draw(CROWD, ["trn3"])
+    before = np.array([text.get_window_extent().bounds for text in figure.axes[0].texts])
+    figure.savefig(tmp_path / "roofline.svg", format="svg")
+    figure.draw_without_rendering()
+    np.testing.assert_allclose([text.get_window_extent().bounds for text in figure.axes[0].texts], before)
+
+
 def test_diagram_refuses_what_it_cannot_show() -> None:
     pytest.importorskip("matplotlib")
     with pytest.raises(ModelError, match="all cores or all chips"):

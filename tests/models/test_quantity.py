@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from typing import Any
 
 import pytest
 from hypothesis import given, strategies as st
@@ -163,6 +164,27 @@ def test_errors_say_what_was_found() -> None:
         Quantity(1, "B", "a", "guessed")  # type: ignore[arg-type]
     assert issubclass(ModelError, TrnlabError)
     assert issubclass(ModelError, ValueError)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf"), True, "3"])
+def test_a_value_is_a_finite_number(bad: Any) -> None:
+    message = r"value of a quantity: .* allowed: a finite number"
+    with pytest.raises(ModelError, match=message):
+        Quantity(bad, "s", "test")
+    with pytest.raises(ModelError, match=message):
+        Quantity(1.0, "s", "test", "assumed", 0.5, bad)
+    with pytest.raises(ModelError, match=message):
+        Quantity(2.0, "s", "test") * bad
+
+
+def test_sums_start_at_zero_and_at_nothing_else() -> None:
+    first, second = Quantity(1.0, "s", "a", "published", 0.5, 2.0), Quantity(2.0, "s", "b", "fitted")
+    total = sum([first, second])
+    assert isinstance(total, Quantity)
+    assert (total.value, total.interval, total.klass, total.source) == (3.0, (2.5, 4.0), "fitted", "a; b")
+    with pytest.raises(ModelError, match="left operand of \\+: found 1; allowed: a quantity in 's'"):
+        1 + first
+    assert (-first).interval == (-2.0, -0.5)
 
 
 def test_every_fact_of_a_target_is_a_quantity() -> None:

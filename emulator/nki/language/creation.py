@@ -18,7 +18,7 @@ from trnlab.emulator.dtypes import DType, as_dtype, uint8
 from trnlab.emulator.errors import ArgumentError, DtypeError
 from trnlab.emulator.memory import MemoryRegion
 from trnlab.emulator.nki.language.tiles import given, require_tensor, require_tile
-from trnlab.emulator.source import fail
+from trnlab.emulator.source import fail, shown
 from trnlab.emulator.tensor import NkiTensor
 from trnlab.emulator.trace import current
 
@@ -120,7 +120,7 @@ def shared_constant(constant: np.ndarray[Any, Any] | str | os.PathLike[str]) -> 
     """
     data = _loaded(constant) if isinstance(constant, (str, os.PathLike)) else constant
     if not isinstance(data, np.ndarray) or data.ndim == 0 or data.size == 0:
-        found = f"{type(data).__name__} {data!r}"
+        found = shown(data)
         fail(
             ArgumentError, "nl.shared_constant", operand="constant", found=found, allowed="a NumPy array or a .npy file"
         )

@@ -11,7 +11,7 @@ import numpy as np
 from trnlab.emulator.dtypes import DType, bfloat16, float32, int16, int32
 from trnlab.emulator.errors import ArgumentError, BufferError, DtypeError, ShapeError
 from trnlab.emulator.memory import HBM_REGIONS, MemoryRegion
-from trnlab.emulator.source import fail
+from trnlab.emulator.source import fail, shown
 from trnlab.emulator.tensor import NkiTensor
 from trnlab.emulator.trace import current
 
@@ -34,7 +34,7 @@ def number(subject: str, operand: str, value: Any) -> float:
     """
     if not is_number(value):
         allowed = "a compile-time number"
-        fail(ArgumentError, subject, operand=operand, found=f"{type(value).__name__} {value!r}", allowed=allowed)
+        fail(ArgumentError, subject, operand=operand, found=shown(value), allowed=allowed)
     return float(value)
 
 
@@ -45,7 +45,7 @@ def require_tensor(subject: str, operand: str, value: Any) -> NkiTensor:
         ArgumentError: it is something else.
     """
     if not isinstance(value, NkiTensor):
-        fail(ArgumentError, subject, operand=operand, found=f"{type(value).__name__} {value!r}", allowed="a tensor")
+        fail(ArgumentError, subject, operand=operand, found=shown(value), allowed="a tensor")
     return value
 
 

@@ -65,9 +65,17 @@ def _is_small(cost: Cost, _: Timeline) -> bool:
 
 
 def _at_full_rate(cost: Cost, timeline: Timeline) -> Cost:
-    assert cost.transfer is not None
-    ideal = cost.transfer.descriptor_bytes / timeline.target.dma_bytes_per_second_per_engine
-    return scaled_transfer(cost, min(1.0, ideal / cost.transfer.descriptor_seconds))
+    """Its bytes as part of a transfer of large descriptors: at the engines' rate, and at that of its queue."""
+    transfer, target = cost.transfer, timeline.target
+    assert transfer is not None
+    ideal = transfer.descriptor_bytes / target.dma_bytes_per_second_per_engine
+    interval = transfer.partitions * transfer.descriptors * ideal / target.dma_engines
+    faster = replace(
+        transfer,
+        descriptor_seconds=min(ideal, transfer.descriptor_seconds),
+        queue_interval_seconds=min(interval, transfer.queue_interval_seconds),
+    )
+    return replace(cost, transfer=faster)
 
 
 def _engines_used(cost: Cost, timeline: Timeline) -> int:
@@ -271,8 +279,16 @@ def _by_target(timeline: Timeline) -> list[Advice]:
     for rule, names, seen, remedy, source in _LATENCIES:
         facts = {name: _zero(timeline.target.provenance[name]) for name in names}
         target = timeline.target.with_facts(f"{timeline.target.variant}, without {rule}", **facts)
-        found.append(_advice(timeline, rule, seen, remedy, seconds_if(timeline, target=target), source))
+        seconds = seconds_if(timeline, target=target) + (_ends(timeline) if rule == "dma-latency" else 0.0)
+        found.append(_advice(timeline, rule, seen, remedy, seconds, source))
     return found
+
+
+def _ends(timeline: Timeline) -> float:
+    """What no buffering hides: the latencies of the first load and of the last store, where there are any."""
+    target, used = timeline.target, [cost.work for cost in timeline.costs if cost.transfer is not None]
+    ends = any(work.hbm_read_bytes for work in used) + any(work.hbm_write_bytes for work in used)
+    return ends * 1e-9 * (target.dma_start_latency_ns + target.dma_completion_latency_ns)
 
 
 def _zero(fact: Fact) -> Fact:

@@ -12,6 +12,7 @@ import trnlab.emulator.nki as nki
 import trnlab.emulator.nki.isa as nisa
 import trnlab.emulator.nki.language as nl
 from tests.emulator.backends.harness import bits, load, normal, same_bits, store
+from tests.repetition import everyday
 from trnlab.emulator import launch
 from trnlab.emulator.memory import INTEGER_SENTINEL
 
@@ -163,6 +164,6 @@ def random_body(seed: int, length: int = 14) -> Any:
     return kernel
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", everyday(3, range(8)))
 def test_random_programs(seed: int) -> None:
     same_bits(random_body(seed), normal(seed, 128, 32))

@@ -12,15 +12,16 @@ from tests.emulator.backends.harness import same_bits
 from tests.emulator.backends.random_instructions import FURTHER
 from tests.emulator.backends.random_kernels import ALL_KINDS, arguments, kernel_of
 from tests.emulator.backends.random_recipes import Recipe, random_recipe, recipes
+from tests.repetition import everyday
 from trnlab.emulator.backends import compiled, merging
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", everyday(3, range(6)))
 def test_random_kernels(seed: int) -> None:
     same_bits(kernel_of(random_recipe(Random(seed))), *arguments(seed))
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", everyday(2, range(4)))
 def test_random_kernels_of_further_instructions(seed: int) -> None:
     same_bits(kernel_of(random_recipe(Random(seed), 40, (*FURTHER,))), *arguments(seed))
 

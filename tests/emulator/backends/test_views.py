@@ -93,7 +93,7 @@ def storage_of(case: Case, memory: np.ndarray) -> jnp.ndarray:
     return words.recast(carried(memory, case.own), case.dtype)
 
 
-@settings(max_examples=20)  # every new shape is compiled anew
+@settings(max_examples=12)  # every new shape is compiled anew
 @given(cases())
 def test_reading_a_view_is_a_numpy_window(case: Case) -> None:
     memory = random_bits(1, SHAPE, case.own)
@@ -102,7 +102,7 @@ def test_reading_a_view_is_a_numpy_window(case: Case) -> None:
     np.testing.assert_array_equal(bits(got), expected)
 
 
-@settings(max_examples=20)  # every new shape is compiled anew
+@settings(max_examples=12)  # every new shape is compiled anew
 @given(cases(), st.booleans(), st.booleans())
 def test_writing_a_view_is_a_numpy_window(case: Case, tied: bool, apart: bool) -> None:
     memory = random_bits(2, SHAPE, case.own)

@@ -11,7 +11,8 @@ from hypothesis import given, strategies as st
 
 import trnlab.emulator.nki.isa as nisa
 import trnlab.emulator.nki.language as nl
-from trnlab.emulator.check.initialisation import uninitialised_reads
+from trnlab.emulator import launch
+from trnlab.emulator.check.initialisation import uninitialised_reads, unwritten_outputs
 from trnlab.emulator.program import Program
 from trnlab.emulator.target import get_target
 from trnlab.emulator.trace import Trace
@@ -218,3 +219,72 @@ def test_counts_of_missing_columns(written: int, start: int) -> None:
     total = prod((128, 8 - start))
     expected = [(1, "src", f"{missing} of {total} elements of a in sbuf", 1)] if missing else []
     assert found(body) == expected
+
+
+def returned(body: Any, *shapes: tuple[int, ...]) -> list[str]:
+    """What is found of results of these shapes, which `body(argument, *results)` writes."""
+    with Trace("test", get_target("trn3")).opened() as trace:
+        x = trace.allocate((128, 8), "float32", "private_hbm", kind="input", name="x")
+        results = [nl.ndarray(shape, dtype=nl.float32, buffer=nl.shared_hbm, name="result") for shape in shapes]
+        body(x, *results)
+        program = trace.program([x], results)
+    return [finding.found.split(" never")[0] for finding in unwritten_outputs(program)]
+
+
+def test_a_result_written_in_part() -> None:
+    def body(x: Any, result: Any) -> None:
+        nisa.dma_copy(result[0:128], x)
+        nisa.dma_copy(result[128:192, 0:4], x[0:64, 0:4])
+
+    assert returned(body, (256, 8)) == [f"{256 * 8 - 128 * 8 - 64 * 4} of {256 * 8} elements of result in shared_hbm"]
+
+
+def test_a_result_written_in_parts_that_make_a_whole() -> None:
+    def body(x: Any, result: Any, other: Any) -> None:
+        nisa.dma_copy(result[128:256], x)
+        nisa.dma_copy(other, x)
+        nisa.dma_copy(result[64:128], x[0:64])
+        nisa.dma_copy(result[0:80], x[0:80])  # twice in part
+
+    assert returned(body, (256, 8), (128, 8)) == []
+
+
+def test_a_result_written_as_narrower_items() -> None:
+    def body(x: Any, result: Any) -> None:
+        nisa.dma_copy(result.view(nl.uint8)[0:128, 0:30], x.view(nl.uint8)[0:128, 0:30])
+
+    # Bytes 30 and 31 of each row are missing: half of the last element.
+    assert returned(body, (128, 8)) == [f"{128 // 2} of {128 * 8} elements of result in shared_hbm"]
+
+
+def test_a_result_written_at_run_time_addresses_gets_the_benefit_of_the_doubt() -> None:
+    def body(x: Any, result: Any) -> None:
+        index = nl.ndarray((128, 1), dtype=nl.int32, buffer=nl.sbuf)
+        nisa.iota(index, [[1, 1]], offset=0, channel_multiplier=1)
+        nisa.dma_copy(result.ap(pattern=[[8, 128], [1, 8]], offset=0, vector_offset=index, indirect_dim=0), x)
+
+    assert returned(body, (256, 8)) == []
+
+
+def test_what_is_said_of_a_result_written_in_part() -> None:
+    def kernel(x: Any) -> Any:
+        out = nl.ndarray((256, 8), dtype=nl.float32, buffer=nl.shared_hbm, name="out")
+        nisa.dma_copy(out[0:128], x)
+        return out, x
+
+    (finding,) = launch.run(kernel, np.zeros((128, 8), np.float32)).findings
+    assert (finding.check, finding.severity, finding.operand) == ("initialisation", "warning", "return value")
+    assert finding.opcode.startswith("kernel ")
+    assert finding.location is not None
+    assert finding.location.text.startswith("out = nl.ndarray((256, 8)")
+
+
+def test_a_part_returned_is_judged_by_nobody() -> None:
+    def kernel(x: Any) -> Any:
+        out = nl.ndarray((256, 8), dtype=nl.float32, buffer=nl.shared_hbm)
+        nisa.dma_copy(out[0:128], x)
+        return out[0:128], {"again": out[0:64]}
+
+    run = launch.run(kernel, np.zeros((128, 8), np.float32))
+    assert run.findings == ()
+    assert len(unwritten_outputs(run.program)) == 1  # of the program alone, it is not known what was returned

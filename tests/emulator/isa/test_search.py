@@ -13,6 +13,7 @@ from hypothesis import given, settings, strategies as st
 from tests.emulator.isa.harness import accepted, random_bits, rejected, sbuf, words
 from tests.emulator.isa.modes import in_both_modes, in_every_transformation, in_reference
 from tests.emulator.isa.values import f32, same
+from tests.repetition import everyday
 from trnlab.emulator import launch
 from trnlab.emulator.errors import ArgumentError, DtypeError, ShapeError
 from trnlab.emulator.isa import search
@@ -22,7 +23,7 @@ from trnlab.emulator.timing.cost import signature_costs
 
 NAN = np.float32(np.nan)
 SPECIALS = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-40, -1e-40, 3e-45, 1.0, 1.0, -2.0, 3.4e38], np.float32)
-DTYPES = [np.float32, ml_dtypes.bfloat16, np.float16, ml_dtypes.float8_e4m3, np.int32, np.int8, np.uint16]
+DTYPES = [np.float32, ml_dtypes.bfloat16, ml_dtypes.float8_e4m3, np.int8, np.float16, np.int32, np.uint16]
 
 
 def sort_key(value):
@@ -73,7 +74,7 @@ def max8(x, dtype=None):
     return result
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", everyday(4, DTYPES))
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), kinds=st.integers(1, 40))
 def test_max8_sorts_and_keeps_duplicates(dtype, seed, kinds):
@@ -125,8 +126,10 @@ def find(data, vals, dtype=nl.uint32):
     return result
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("index", [np.uint16, np.uint32])
+@pytest.mark.parametrize(
+    ("dtype", "index"),
+    everyday(6, [*((dtype, np.uint32) for dtype in DTYPES[:2]), *((dtype, np.uint16) for dtype in DTYPES)]),
+)
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), kinds=st.integers(1, 12))
 def test_find_index8_pairs_duplicates_in_order(dtype, index, seed, kinds):
@@ -185,7 +188,7 @@ def replaced(data, vals, imm):
     return rows.reshape(data.shape), np.array(indices, np.uint32)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", everyday(4, DTYPES))
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), kinds=st.integers(1, 12), imm=st.sampled_from([0.0, -np.inf, 1.0, -2.5, 3e38]))
 def test_match_replace8_takes_values_from_the_last_to_the_first(dtype, seed, kinds, imm):

@@ -247,8 +247,13 @@ def test_range_select_takes_the_fill_as_any_number(run):
 # -------------------------------------------------------------------------------------------------- select_reduce
 
 
-@pytest.mark.parametrize("dtype", [np.float32, ml_dtypes.bfloat16, ml_dtypes.float8_e5m2, np.int8, np.uint16])
-@pytest.mark.parametrize("flags", [np.uint8, np.int8, np.int16, np.uint16])
+@pytest.mark.parametrize(
+    ("dtype", "flags"),
+    [
+        *((dtype, np.uint8) for dtype in (np.float32, ml_dtypes.bfloat16, ml_dtypes.float8_e5m2, np.int8, np.uint16)),
+        *((np.float32, flags) for flags in (np.int8, np.int16, np.uint16)),
+    ],
+)
 def test_select_reduce_chooses_by_predicate(run, dtype, flags):
     values, otherwise = random(dtype), random(np.float32, (P, 1))
     predicate = (random(flags) % 3).astype(flags)  # zero, and true values that are not one

@@ -35,8 +35,9 @@ def returned(make):
     return kernel
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("buffer", ["sbuf", "psum", "shared_hbm"])
+@pytest.mark.parametrize(
+    ("dtype", "buffer"), [*((dtype, "sbuf") for dtype in DTYPES), ("float32", "psum"), ("bfloat16", "shared_hbm")]
+)
 def test_fills(dtype, buffer):
     element, place = getattr(nl, dtype), getattr(nl, buffer)
     for make, value in ((nl.zeros, 0), (nl.ones, 1)):

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests.repetition import everyday
 from trnlab.emulator.numerics.arithmetic import matmul_f32
 
 compiled = jax.jit(matmul_f32)
@@ -30,7 +31,7 @@ def tile_by_tile(a: np.ndarray, b: np.ndarray, size: int = 32) -> np.ndarray:
     return np.block(rows)[:m, :n]
 
 
-@pytest.mark.parametrize("k", [1, 4, 16, 100, 128, 256])
+@pytest.mark.parametrize("k", everyday(4, [1, 16, 100, 256, 4, 128]))
 @pytest.mark.parametrize(
     ("m", "n"),
     [
@@ -47,8 +48,12 @@ def test_a_result_does_not_depend_on_its_neighbours(k: int, m: int, n: int) -> N
 SIZES = [(16, 8, 12), (128, 4, 256), (4, 4, 4), (32, 1, 16), (128, 128, 64)]
 
 
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("which", ["stationary", "moving", "both"])
+@pytest.mark.parametrize(
+    ("size", "which"),
+    everyday(
+        9, [*((size, "both") for size in SIZES), *((size, one) for size in SIZES for one in ("stationary", "moving"))]
+    ),
+)
 def test_mapped_over_any_axis(size: tuple[int, int, int], which: str) -> None:
     k, m, n = size
     a, b = operands((3, k, m), (3, k, n))

@@ -84,7 +84,7 @@ def test_error_bound(left: DType, right: DType, codes: NDArray[Any]) -> None:
     check_within_bound(tile(1, left, codes), tile(2, right, codes))
 
 
-@pytest.mark.parametrize(("partitions", "m", "n"), [(32, 2, 1), (64, 8, 40), (96, 128, 16), (32, 1, 1)])
+@pytest.mark.parametrize(("partitions", "m", "n"), [(64, 8, 40), (96, 128, 16), (32, 1, 1)])
 def test_other_shapes(partitions: int, m: int, n: int) -> None:
     left = tile(3, dtypes.float8_e4m3fn, ORDINARY, partitions, m)
     check_within_bound(left, tile(4, dtypes.float8_e5m2, ORDINARY, partitions, n))

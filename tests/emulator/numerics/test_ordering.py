@@ -9,19 +9,30 @@ from hypothesis import given, strategies as st
 from trnlab.emulator.numerics.ordering import LOWEST, NAN, equality_key, is_nan, order_key, value_of
 
 SPECIALS = [0x00000000, 0x80000000, 0x00000001, 0x80000001, 0x7F800000, 0xFF800000, 0x7F800001, 0xFFFFFFFF, 0x7FFFFFFF]
-BITS = st.lists(st.one_of(st.integers(0, 2**32 - 1), st.sampled_from(SPECIALS)), min_size=2, max_size=64)
+LONGEST = 64
+BITS = st.lists(st.one_of(st.integers(0, 2**32 - 1), st.sampled_from(SPECIALS)), min_size=2, max_size=LONGEST)
 
 
 def floats(bits):
     return np.array(bits, np.uint32).view(np.float32)
 
 
+def compiled(function):
+    """The function of up to `LONGEST` values, compiled for one shape."""
+    jitted = jax.jit(function)
+    return lambda values: np.asarray(jitted(np.resize(values, LONGEST)))[: len(values)]
+
+
+missing_of, key_of, equality_of = map(compiled, (is_nan, order_key, equality_key))
+there_and_back = compiled(lambda x: value_of(order_key(x)))
+
+
 @given(BITS)
 def test_keys_sort_as_the_values_do(bits):
     values = floats(bits)
-    keys = np.asarray(jax.jit(order_key)(values))
+    keys = key_of(values)
     missing = np.isnan(values)
-    assert (np.asarray(is_nan(values)) == missing).all()
+    assert (missing_of(values) == missing).all()
     assert (keys[missing] == NAN).all()
     assert (keys > LOWEST).all()
     values, keys = values[~missing], keys[~missing]
@@ -35,7 +46,7 @@ def test_keys_sort_as_the_values_do(bits):
 @given(BITS)
 def test_values_come_back(bits):
     values = floats(bits)
-    back = np.asarray(jax.jit(lambda x: value_of(order_key(x)))(values))
+    back = there_and_back(values)
     missing = np.isnan(values)
     assert np.isnan(back[missing]).all()
     assert (back.view(np.uint32)[~missing] == values.view(np.uint32)[~missing]).all()
@@ -44,7 +55,7 @@ def test_values_come_back(bits):
 @given(BITS)
 def test_equality_keys_are_equal_where_the_values_are(bits):
     values = floats(bits)
-    keys = np.asarray(jax.jit(equality_key)(values))
+    keys = equality_of(values)
     present = ~np.isnan(values)
     wide, keys = values[present].astype(np.float64), keys[present]
     assert ((keys[:, None] == keys[None]) == (wide[:, None] == wide[None])).all()

@@ -41,8 +41,9 @@ def halves(x: NDArray[np.float32], operator: Any) -> NDArray[np.float32]:
     return np.asarray(columns[0])
 
 
-@pytest.mark.parametrize("count", [1, 3, 300, 777, 2048])
-@pytest.mark.parametrize("name", ["add", "multiply"])
+@pytest.mark.parametrize(
+    ("name", "count"), [*(("add", count) for count in (1, 3, 300, 777, 2048)), ("multiply", 3), ("multiply", 777)]
+)
 def test_the_order_of_a_reduction_is_defined(name: str, count: int) -> None:
     """Bit for bit, for one row and for many, alone and inside a larger program."""
     x: NDArray[np.float32] = np.random.default_rng(count).uniform(0.9, 1.1, (128, count)).astype(np.float32)

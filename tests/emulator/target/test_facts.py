@@ -19,7 +19,13 @@ def chip_rate(target: Target, rate: str) -> float:
 def test_central_projection_reproduces_the_announcement() -> None:
     trn3, trn4 = get_target("trn3"), get_target("trn4")
     announced = {name: fact.value for name, fact in ANNOUNCED_TRAINIUM4.items()}
-    assert announced == {"fp4_speedup": 6.0, "fp8_speedup": 3.0, "memory_bandwidth_ratio": 4.0}
+    assert announced == {
+        "fp4_speedup": 6.0,
+        "fp8_speedup": 3.0,
+        "memory_bandwidth_ratio": 4.0,
+        "memory_capacity_ratio": 2.0,
+    }
+    assert trn4.hbm_bytes_per_chip == 2 * trn3.hbm_bytes_per_chip
     assert chip_rate(trn4, "mxfp8") / chip_rate(trn3, "mxfp8") == pytest.approx(3)
     assert chip_rate(trn4, "mxfp4") / chip_rate(trn3, "mxfp4") == pytest.approx(6)
     assert trn4.hbm_bytes_per_second_per_chip / trn3.hbm_bytes_per_second_per_chip == pytest.approx(4)
@@ -55,10 +61,11 @@ def test_projection_keeps_fixed_overheads_in_nanoseconds() -> None:
 
 
 def test_nothing_about_the_projection_is_called_documented() -> None:
-    # Only what the announcement fixes by arithmetic may be called derived: 4 x 4.9 TB/s, without the low case's derate.
+    # Only what the announcement fixes by arithmetic may be called derived: 2 x 144 GiB, and 4 x 4.9 TB/s (low: less).
     for target in projections:
         unassumed = {name: fact.klass for name, fact in target.provenance.items() if fact.klass != "assumed"}
-        assert unassumed == ({} if target.variant == "low" else {"hbm_bytes_per_second_per_chip": "derived"})
+        derived = {"hbm_bytes_per_chip"} | ({"hbm_bytes_per_second_per_chip"} if target.variant != "low" else set())
+        assert unassumed == dict.fromkeys(derived, "derived")
     for name in NUMERIC_FIELDS:
         values = [getattr(target, name) for target in projections]
         if None not in values and min(values) != max(values):

@@ -19,7 +19,7 @@ from trnlab.emulator.view_algebra import row_major
 
 SBUF, PSUM, HBM = MemoryRegion.sbuf, MemoryRegion.psum, MemoryRegion.shared_hbm
 TRN1, TRN2, TRN3 = get_target("trn1"), get_target("trn2"), get_target("trn3")
-STATIC = 100  # cycles of the Vector Engine per instruction, NKI performance guide
+STATIC = 50  # cycles of the Vector Engine per instruction on v3
 
 
 def view(

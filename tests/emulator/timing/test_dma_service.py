@@ -1,4 +1,4 @@
-"""Descriptor generators, levelled DMA engines, and the record of who carried what."""
+"""Descriptor generators, DMA engines in groups, HBM's share, and the record of who carried what."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from trnlab.emulator.target import get_target
 from trnlab.emulator.timing.dma_plan import PlannedTransfer
 from trnlab.emulator.timing.dma_service import DmaEngines
 from trnlab.emulator.timing.timeline import Timeline, schedule
+from trnlab.emulator.timing.turns import NEVER, Flight, Job, Server
 
 FLOAT32 = np.dtype(np.float32)
 TRN2 = get_target("trn2")
@@ -83,29 +84,87 @@ def test_software_generation_takes_gpsimd_a_start_and_a_cycle_for_each_descripto
     assert second - first == round((150 + 1) / 1.2e9 * 1e12)
 
 
-def transfer(times: list[int]) -> PlannedTransfer:
-    even = times[0] if len(times) == 16 and len(set(times)) == 1 else 0
-    return PlannedTransfer(tuple(enumerate(times)), 0, 0, 0, even)
+# -- groups of DMA engines that are in one state ---------------------------------------------------------------------
 
+TURN = 10
 
 kinds = st.one_of(
-    st.integers(1, 50).map(lambda time: [time] * 16), st.lists(st.integers(1, 50), min_size=1, max_size=16)
+    st.integers(1, 50).map(lambda time: [time] * 16), st.lists(st.integers(0, 50), min_size=1, max_size=16).filter(any)
 )
 
 
-@given(st.lists(st.tuples(st.integers(0, 60), kinds), max_size=30))
+def transfer(times: list[int], queue: int, hbm: int = 0) -> PlannedTransfer:
+    engines: dict[int, int] = {}
+    for engine, time in enumerate(times):
+        engines[time] = engines.get(time, 0) | 1 << engine
+    loads = tuple((bits, time) for time, bits in sorted(engines.items()) if time)
+    return PlannedTransfer(loads, TURN, queue, 0, hbm, TURN)
+
+
+class Driven:
+    """DMA engines given transfers at certain times; notes when each begins and ends."""
+
+    def __init__(self) -> None:
+        self.dma = DmaEngines(TRN2)
+        self.begun: dict[int, int] = {}
+        self.ended: dict[int, int] = {}
+
+    def until(self, now: int) -> None:
+        while self.dma.due <= now and self.dma.due < NEVER:
+            due = self.dma.due
+            begun, done = self.dma.proceed(due)
+            self.begun |= {flight.step: due for flight in begun}
+            self.ended |= {flight.step: due for flight in done}
+
+    def carry(self, now: int, step: int, what: PlannedTransfer) -> None:
+        self.until(now)
+        if self.dma.carry(now, step, what).start == now:
+            self.begun[step] = now
+
+
+@given(st.lists(st.tuples(st.integers(0, 60), st.integers(0, 3), kinds), max_size=30))
 @settings(deadline=None)
-def test_engines_kept_as_one_level_do_what_sixteen_do(jobs: list[tuple[int, list[int]]]) -> None:
-    dma, free, now = DmaEngines(TRN2), [0] * 16, 0
-    for step, (later, times) in enumerate(jobs):
+def test_groups_of_engines_do_what_sixteen_do(jobs: list[tuple[int, int, list[int]]]) -> None:
+    driven, servers, now = Driven(), [Server() for _ in range(16)], 0
+    begins: dict[tuple[int, int], tuple[int, int]] = {}
+
+    def until(now: int) -> None:
+        for engine, server in enumerate(servers):
+            while server.due <= now and server.due < NEVER:
+                due = server.due
+                begins.update({(job.flight.step, engine): (job.begin, due) for job in server.finish(due)[0]})
+
+    for step, (later, queue, times) in enumerate(jobs):
         now += later
-        carried = dma.carry(now, step, transfer(times))
-        begins = [max(now, free[engine]) for engine in range(len(times))]
-        ends = [begin + time for begin, time in zip(begins, times, strict=True)]
-        free[: len(times)] = ends
-        assert (carried.start, carried.end) == (min(begins), max(ends))
-        state = dma.free if dma.level is None else [dma.level] * 16
-        assert [max(now, time) for time in state] == [max(now, time) for time in free]
+        driven.carry(now, step, transfer(times, queue))
+        until(now)
+        for server, time in zip(servers, times, strict=False):
+            if time:
+                server.add(now, Job(Flight(step, transfer(times, queue)), time, TURN))
+    driven.until(NEVER)
+    until(NEVER)
+    spans = driven.dma.spans
+    found = {(s, e): (a, b) for s, bits, a, b in spans for e in range(16) if bits >> e & 1}
+    assert found == begins
+    for step in range(len(jobs)):
+        mine = [span for (other, _), span in begins.items() if other == step]
+        assert (driven.begun[step], driven.ended[step]) == (min(a for a, _ in mine), max(b for _, b in mine))
+    # Without work they are in one state again.
+    assert [group.engines for group in driven.dma.groups] == [0xFFFF]
+    assert driven.dma.flights == []
+
+
+def test_hbm_is_shared_from_the_first_byte_on_and_ends_the_transfer_when_it_is_slower() -> None:
+    driven = Driven()
+    driven.carry(0, 0, transfer([100] * 16, queue=0, hbm=150))
+    driven.carry(20, 1, transfer([10] * 2, queue=1, hbm=30))
+    driven.carry(20, 2, transfer([30], queue=1, hbm=1))
+    driven.until(NEVER)
+    # Engine 0: the second shares from 20 on and ends at 40; then the third, of the same queue, begins there.
+    # HBM: from 20 on shared, so the second's 30 take until 80; the third's 1 waits for it, and takes until 82.
+    assert driven.begun == {0: 0, 1: 20, 2: 40}
+    # Engine 0 shares from 40 to 100 with the third, whose 30 take 60. HBM: 20 + 30 + 1 of 150 are done at 82.
+    assert driven.ended == {0: 150 + 30 + 1, 1: 80, 2: 100}
 
 
 def test_what_all_engines_carry_is_recorded_for_each_of_them() -> None:
@@ -115,5 +174,10 @@ def test_what_all_engines_carry_is_recorded_for_each_of_them() -> None:
         return x
 
     spans = timeline_of(kernel).dma_spans
-    assert spans.engine.tolist() == [*range(16), 0]
-    assert spans.step.tolist() == [0] * 16 + [1]
+    pieces = sorted(zip(spans.step.tolist(), spans.engine.tolist(), strict=True))
+    assert pieces == [*((0, engine) for engine in range(16)), (1, 0)]
+    # Two source lines, so two queues. They share engine 0, with 8 rows of 4 KiB each there.
+    alone = 8 * 4096 / (23e9 * 0.966)
+    lengths = {(engine == 0, end - start) for _, engine, start, end in zip(*(c.tolist() for c in spans), strict=True)}
+    assert sorted(length * 1e-12 for _, length in lengths) == pytest.approx([alone, 2 * alone], rel=1e-6)
+    assert [is_first for is_first, _ in sorted(lengths)] == [False, True]

@@ -18,6 +18,7 @@ from trnlab.emulator import launch
 from trnlab.emulator.dependence import Kind
 from trnlab.emulator.program import Program
 from trnlab.emulator.target import Engine
+from trnlab.emulator.timing.idle import covered
 from trnlab.emulator.timing.schedule_plan import ENGINES
 from trnlab.emulator.timing.timeline import Timeline, schedule
 
@@ -37,7 +38,7 @@ def result_like(tensor: Any) -> Any:
 
 
 operations = st.tuples(
-    st.sampled_from(["load", "store", "add", "exp", "sqrt", "pool", "matmul", "evacuate"]),
+    st.sampled_from(["load", "part", "written", "store", "add", "exp", "sqrt", "pool", "matmul", "evacuate"]),
     st.integers(0, 3),
     st.integers(0, 3),
     st.integers(0, 3),
@@ -51,6 +52,8 @@ def random_kernel(plan: list[tuple[str, int, int, int]]) -> Callable[..., Any]:
         sums = [nl.ndarray((64, 64), dtype=nl.float32, buffer=nl.psum) for _ in range(4)]
         actions: dict[str, Callable[[int, int, int], Any]] = {
             "load": lambda i, j, k: nisa.dma_copy(tiles[i], x[j]),
+            "part": lambda i, j, k: nisa.dma_copy(tiles[i][0:40], x[j, 0:40]),
+            "written": lambda i, j, k: nisa.dma_copy(tiles[i], x[j], dge_mode=nisa.dge_mode.swdge),
             "store": lambda i, j, k: nisa.dma_copy(result[i], tiles[j]),
             "add": lambda i, j, k: nisa.tensor_tensor(tiles[i], tiles[j], tiles[k], nl.add),
             "exp": lambda i, j, k: nisa.activation(tiles[i], nl.exp, tiles[j]),
@@ -84,16 +87,42 @@ def apart(start: list[int], end: list[int]) -> bool:
 
 @given(plans, orders)
 @properties
-def test_engines_and_dma_engines_do_one_thing_at_a_time(plan: Any, order: Any) -> None:
+def test_engines_and_queues_of_dma_engines_do_one_thing_at_a_time(plan: Any, order: Any) -> None:
     timeline = scheduled(plan, order)
     for number, engine in enumerate(ENGINES):
         if engine is not Engine.DMA:
             mine = timeline.engine == number
-            assert apart(timeline.start_ps[mine].tolist(), timeline.end_ps[mine].tolist())
-    spans = timeline.dma_spans
-    for number in range(timeline.target.dma_engines):
-        mine = spans.engine == number
+            more = timeline.writing if engine is Engine.GPSIMD else None
+            start = [*timeline.start_ps[mine].tolist(), *(more.start_ps.tolist() if more else ())]
+            end = [*timeline.end_ps[mine].tolist(), *(more.end_ps.tolist() if more else ())]
+            assert apart(start, end)
+    spans, transfers = timeline.dma_spans, timeline.plan.transfers
+    queue = np.array([transfers[step].queue for step in spans.step.tolist()], np.int64)
+    for number in np.unique(spans.engine * 16 + queue).tolist():
+        mine = spans.engine * 16 + queue == number
         assert apart(spans.start_ps[mine].tolist(), spans.end_ps[mine].tolist())
+
+
+@given(plans, orders)
+@properties
+def test_dma_engines_are_busy_for_exactly_their_work(plan: Any, order: Any) -> None:
+    timeline = scheduled(plan, order)
+    spans, work = timeline.dma_spans, [0] * timeline.target.dma_engines
+    for transfer in timeline.plan.transfers.values():
+        for engines, time in transfer.loads:
+            for engine in range(len(work)):
+                work[engine] += time * (engines >> engine & 1)
+    for engine, time in enumerate(work):
+        mine = spans.engine == engine
+        assert covered(spans.start_ps[mine], spans.end_ps[mine]) == time
+    assert timeline.busy_seconds["dma"] == max(work) * 1e-12
+    # HBM serves at most one picosecond of work in one, and no transfer before its first byte.
+    hbm = sorted((int(timeline.start_ps[step]), transfer.hbm) for step, transfer in timeline.plan.transfers.items())
+    for place, (begin, _) in enumerate(hbm):
+        assert int(timeline.end_ps.max()) >= begin + sum(time for _, time in hbm[place:])
+    for step, transfer in timeline.plan.transfers.items():
+        alone = max(transfer.hbm, *(time for _, time in transfer.loads))
+        assert timeline.end_ps[step] - timeline.start_ps[step] >= alone
 
 
 @given(plans, orders)
@@ -162,7 +191,7 @@ def test_the_critical_path_leads_from_the_start_to_the_end(plan: Any, order: Any
     assert path[0].start_seconds <= 1.3e-6 + 1e-12
     for before, after in pairwise(path):
         assert after.cause == before.step
-        assert after.wait in ("data", "engine", "dma", "hbm", "sbuf", "psum", "port")
+        assert after.wait in ("data", "engine", "dma", "hbm", "sbuf", "psum", "port", "descriptors")
         assert after.start_seconds >= before.start_seconds
     assert path[-1].end_seconds == pytest.approx(timeline.total_seconds, abs=1e-6)
 

@@ -1,4 +1,4 @@
-"""Skipped steady states against full simulation: every start, end, wait and DMA piece is the same picosecond."""
+"""Skipped steady states against full simulation: starts, ends, waits, parts of transfers are the same picosecond."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from trnlab.emulator import launch
 from trnlab.emulator.fold import fold
 from trnlab.emulator.program import Program
 from trnlab.emulator.target import get_target
+from trnlab.emulator.timing.idle import covered
 from trnlab.emulator.timing.scheduler import Simulation
 from trnlab.emulator.timing.steady import find_period
 from trnlab.emulator.timing.timeline import Timeline, schedule
@@ -42,11 +43,14 @@ def assert_same(timeline: Timeline, window: int) -> int:
     rows = [np.lexsort((spans.engine, spans.step)) for spans in (skipped.spans, full.spans)]
     for mine, other in zip(skipped.spans, full.spans, strict=True):
         np.testing.assert_array_equal(mine[rows[0]], other[rows[1]])
+    for mine, other in zip(skipped.writing, full.writing, strict=True):
+        np.testing.assert_array_equal(mine, other)
     return 0 if simulation.watch is None else sum(item.copies for item in simulation.watch.rounds)
 
 
+TRANSFERS = ["load", "thin load", "part load", "wide load", "software load", "hardware load", "store", "software store"]
 operations = st.tuples(
-    st.sampled_from(["load", "thin load", "store", "add", "exp", "sqrt", "pool", "matmul", "transpose", "sum"]),
+    st.sampled_from([*TRANSFERS, "add", "exp", "sqrt", "pool", "matmul", "transpose", "sum"]),
     st.integers(0, 3),
     st.integers(0, 3),
 )
@@ -74,6 +78,20 @@ def tile(buffer: Any = None, shape: tuple[int, int] = (128, 64)) -> Any:
     return nl.ndarray(shape, dtype=nl.float32, buffer=buffer or nl.sbuf)
 
 
+def wide(x: Any, j: int) -> None:
+    """Two partitions of 32 KiB in one row each: few long descriptors beside the others' short ones."""
+    nisa.dma_copy(tile(shape=(2, 64 * 128)), x.reshape((4, 64 * 128))[j % 3 : j % 3 + 2])
+
+
+def by_hardware(tiles: list[Any], x: Any, i: int, j: int) -> None:
+    """Descriptors of a hardware generator where there is one."""
+    mode = nisa.dge_mode.hwdge if nisa.get_nc_version() >= nisa.nc_version.gen3 else nisa.dge_mode.none
+    nisa.dma_copy(tiles[i], x[j], dge_mode=mode)
+
+
+SOFTWARE = nisa.dge_mode.swdge
+
+
 def multiplied(tiles: list[Any], i: int, j: int) -> None:
     bank = tile(nl.psum, (64, 64))
     nisa.nc_matmul(bank, tiles[i], tiles[j])
@@ -89,7 +107,12 @@ def turned(tiles: list[Any], i: int, j: int) -> None:
 ACTIONS: dict[str, Callable[..., Any]] = {
     "load": lambda tiles, total, x, result, i, j: nisa.dma_copy(tiles[i], x[j]),
     "thin load": lambda tiles, total, x, result, i, j: nisa.dma_copy(tiles[i][0:2], x[j, 0:2]),
+    "part load": lambda tiles, total, x, result, i, j: nisa.dma_copy(tiles[i][0:40], x[j, 0:40]),
+    "wide load": lambda tiles, total, x, result, i, j: wide(x, j),
+    "software load": lambda tiles, total, x, result, i, j: nisa.dma_copy(tiles[i], x[j], dge_mode=SOFTWARE),
+    "hardware load": lambda tiles, total, x, result, i, j: by_hardware(tiles, x, i, j),
     "store": lambda tiles, total, x, result, i, j: nisa.dma_copy(result[j], tiles[i]),
+    "software store": lambda tiles, total, x, result, i, j: nisa.dma_copy(result[j], tiles[i], dge_mode=SOFTWARE),
     "add": lambda tiles, total, x, result, i, j: nisa.tensor_tensor(tiles[i], tiles[i], tiles[j], nl.add),
     "exp": lambda tiles, total, x, result, i, j: nisa.activation(tiles[i], nl.exp, tiles[j]),
     "sqrt": lambda tiles, total, x, result, i, j: nisa.activation(tiles[i], nl.sqrt, tiles[j]),
@@ -151,6 +174,31 @@ def test_a_tiled_matmul_is_really_skipped(window: int) -> None:
     program = program_of(matmul, array((512, 2048), BFLOAT16), array((512, 2048), BFLOAT16))
     timeline = schedule(program, "trn2")
     assert_same(timeline, window)
+
+
+def shared(x: Any, y: Any, mode: Any = nisa.dge_mode.none, trips: int = 200) -> Any:
+    """Two loads of different rows that share DMA engines and HBM, and GpSimd, which works beside them."""
+    result = nl.ndarray(x.shape, dtype=x.dtype, buffer=nl.shared_hbm)
+    for number in range(trips):
+        short, long, total = tile(), tile(shape=(128, 256)), tile()
+        nisa.dma_copy(short, x[number % 4], dge_mode=mode)
+        nisa.dma_copy(long, y)
+        nisa.tensor_copy(total, short, engine=nisa.engine.gpsimd)
+        nisa.tensor_tensor(total, total, long[:, 0:64], nl.add)
+        nisa.dma_copy(result[number % 4], total, dge_mode=mode)
+    return result
+
+
+@pytest.mark.parametrize("mode", [nisa.dge_mode.none, nisa.dge_mode.swdge])
+@pytest.mark.parametrize("window", [1, 64])
+def test_loops_whose_queues_share_dma_engines_are_really_skipped(mode: Any, window: int) -> None:
+    program = program_of(partial(shared, mode=mode), array((4, 128, 64)), array((128, 256)))
+    timeline = schedule(program, small_memory(sbuf=8192))
+    spans = timeline.dma_spans
+    mine = spans.engine == 0
+    # Pieces of different queues overlap: more than half of the time there are two.
+    assert (spans.end_ps - spans.start_ps)[mine].sum() > 1.5 * covered(spans.start_ps[mine], spans.end_ps[mine])
+    assert assert_same(timeline, window) > 0
 
 
 def test_periods_of_a_plain_loop() -> None:

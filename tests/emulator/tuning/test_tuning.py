@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import re
+import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +139,12 @@ def _lines(path: Path) -> list[str]:
         (lambda text: text.replace('"seconds"', '"secs"'), 2, "fields"),
         (lambda text: text + "[1]\n", 4, "a JSON list"),
         (lambda text: "", 1, "no JSON"),
+        (lambda text: re.sub(r'"seconds": [^,]+', '"seconds": "fast"', text, count=1), 2, "seconds 'fast'"),
+        (lambda text: re.sub(r'"seconds": [^,]+', '"seconds": NaN', text, count=1), 2, "seconds nan"),
+        (lambda text: re.sub(r'"seconds": [^,]+', '"seconds": null', text, count=1), 2, "one of them"),
+        (lambda text: re.sub(r'"sbuf_bytes": \d+', '"sbuf_bytes": -1', text, count=1), 2, "sbuf_bytes -1"),
+        (lambda text: text.replace('{"width": 64}', '{"width": [64]}'), 3, "setting"),
+        (lambda text: text.replace('{"width": 64}', "7"), 3, "setting 7"),
     ],
 )
 def test_a_damaged_or_foreign_file_is_refused_by_line_and_left_alone(
@@ -158,6 +168,59 @@ def test_the_file_of_another_sweep_is_refused(tmp_path: Path, change: dict[str, 
     tune(chunked, {"width": [64]}, results_file=path, **same)
     with pytest.raises(ResultsFileError, match=next(iter(change))):
         tune(chunked, {"width": [64]}, results_file=path, **(same | change))
+
+
+def test_a_changed_helper_or_a_changed_model_is_another_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    helper, kernel, path = tmp_path / "helper_of_sweep.py", tmp_path / "kernel_of_sweep.py", tmp_path / "results.jsonl"
+    helper.write_text("WIDTH = 64\n")
+    kernel.write_text(
+        textwrap.dedent("""
+            from helper_of_sweep import WIDTH
+            import helper_of_sweep as again
+            from tests.emulator.tuning.test_tuning import chunked
+
+            def kernel(x, width=WIDTH):
+                return chunked(x, width)
+        """)
+    )
+    for name in ("helper_of_sweep", "kernel_of_sweep"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    function = importlib.import_module("kernel_of_sweep").kernel
+    tune(function, {"width": [64]}, ARGUMENTS, results_file=path)
+    tune(function, {"width": [64, 128]}, ARGUMENTS, results_file=path)
+    helper.write_text("WIDTH = 128\n")
+    with pytest.raises(ResultsFileError, match="source_sha256"):
+        tune(function, {"width": [64]}, ARGUMENTS, results_file=path)
+    helper.write_text("WIDTH = 64\n")
+    monkeypatch.setattr("trnlab.emulator.tuning.sweep.model_digest", lambda: "another model")
+    with pytest.raises(ResultsFileError, match="model_sha256"):
+        tune(function, {"width": [64]}, ARGUMENTS, results_file=path)
+
+
+def test_a_kernel_without_a_file_counts_by_its_code(tmp_path: Path) -> None:
+    def typed(text: str) -> Any:
+        names: dict[str, Any] = {"chunked": chunked, "__name__": "typed_into_a_notebook"}
+        exec(compile(f"def kernel(x, width=64):\n    return chunked(x, {text})", "<cell 1>", "exec"), names)
+        return names["kernel"]
+
+    path = tmp_path / "results.jsonl"
+    tune(typed("width"), {"width": [64]}, ARGUMENTS, results_file=path)
+    tune(typed("width"), {"width": [64, 128]}, ARGUMENTS, results_file=path)
+    with pytest.raises(ResultsFileError, match="source_sha256"):
+        tune(typed("2 * width"), {"width": [64]}, ARGUMENTS, results_file=path)
+
+
+def test_values_that_a_results_file_cannot_give_back_are_refused_before_the_sweep(tmp_path: Path) -> None:
+    path = tmp_path / "results.jsonl"
+    with pytest.raises(ArgumentError, match="width: found \\(64, 64\\)"):
+        tune(chunked, {"width": [(64, 64)]}, ARGUMENTS, results_file=path)
+    assert not path.exists()
+
+
+def test_a_folder_is_no_results_file(tmp_path: Path) -> None:
+    with pytest.raises(TrnlabError, match="no file"):
+        tune(chunked, {"width": [64]}, ARGUMENTS, results_file=tmp_path)
 
 
 def test_an_interrupted_sweep_leaves_whole_lines(tmp_path: Path) -> None:

@@ -57,6 +57,9 @@ def test_hopper() -> None:
     assert h100.peaks == h200.peaks
     assert h200.hbm_bandwidth.value / h100.hbm_bandwidth.value == pytest.approx(1.43, abs=0.005)
     assert h200.hbm_bytes.value / h100.hbm_bytes.value == pytest.approx(1.76, abs=0.005)
+    # 132 multiprocessors at 1.83 GHz, 4,096 BF16 operations a cycle each; in FP32 256 at 1.98 GHz.
+    assert h100.peak("bf16").value == pytest.approx(132 * 1.83e9 * 4096, rel=1e-3)
+    assert h100.peak("fp32").value == pytest.approx(132 * 1.98e9 * 256, rel=1e-3)
     # Hopper's Tensor Cores halve with each doubling of the operand.
     assert h100.peak("fp8").value == pytest.approx(2 * h100.peak("bf16").value, rel=1e-3)
     assert h100.peak("bf16").value == pytest.approx(2 * h100.peak("tf32").value, rel=1e-3)

@@ -20,8 +20,21 @@ def computed(claim: Claim) -> list[float]:
 @pytest.mark.parametrize(
     ("words", "claimed", "expected", "verdict"),
     [
-        (("twice as fast",), 2, [2517 / 1299, 671 / 667, 4.9 / 2.9, 2517 / 667], "reproduced"),
-        (("HBM capacity",), 1.5, [144 / 96], "reproduced"),
+        (
+            ("2.52 PFLOP/s",),
+            2.52e15,
+            [2517e12, 8 * 8 * 128 * 128 * 2.4e9, 8 * 4 * 128 * 128 * 2.4e9],
+            "reproduced",
+        ),
+        (("20.7 TB",), 20.7e12, [144 * 144e9, 20_736 * 2**30], "reproduced"),
+        (("706 TB/s",), 706e12, [144 * 4.9e12, 144 * 4.7e12], "reproduced"),
+        (
+            ("twice as fast",),
+            2,
+            [2517 / 1299, 671 / 667, 8 * 4 * 128**2 * 2.4e-3 / 1299, 4.9 / 2.9, 2517 / 667],
+            "reproduced",
+        ),
+        (("1.5 times the HBM capacity",), 1.5, [144 / 96], "reproduced"),
         (("HBM bandwidth", "per chip"), 1.7, [4.9 / 2.9, 4.7 / 3.0], "reproduced"),
         (("has 144 chips",), 144, [20_736 / 144], "reproduced"),
         (
@@ -38,7 +51,7 @@ def test_published_claims(words: tuple[str, ...], claimed: float, expected: list
     claim = find(*words)
     assert claim.claimed.value == claimed
     assert computed(claim) == pytest.approx(expected)
-    assert {reading.computed.klass for reading in claim.readings if reading.computed} == {"derived"}
+    assert {reading.computed.klass for reading in claim.readings if reading.computed} <= {"derived", "published"}
     assert claim.error_percent == pytest.approx(100 * (expected[0] - claimed) / claimed)
     assert claim.verdict == verdict
 
@@ -49,6 +62,7 @@ def test_published_claims(words: tuple[str, ...], claimed: float, expected: list
         ("FP4", 6, 0.9 * 2 * 2.7, 6, 2 * 3 * 2.8 / 2.4),
         ("FP8", 3, 2.7, 3, 3 * 2.8 / 2.4),
         ("memory bandwidth", 4, 0.95 * 4 * 4.7 / 4.9, 4, 4),
+        ("HBM capacity", 2, 2, 2, 2),
     ],
 )
 def test_trainium4_rows_are_inputs_and_say_so(
@@ -86,11 +100,12 @@ def test_energy_is_shown_under_assumptions_and_not_judged() -> None:
 
 def test_every_claim_has_sources_and_its_own_statement() -> None:
     table = claims_table()
-    assert len({claim.statement for claim in table}) == len(table) == 21
+    assert len({claim.statement for claim in table}) == len(table) == 29
     for claim in table:
         assert "re:Invent" in claim.source
         assert claim.claimed.klass == "published"
         for reading in claim.readings:
             assert reading.meaning
-            assert reading.computed is not None
-            assert reading.computed.source
+            # Only what nobody said enough about is not computed.
+            assert (reading.computed is None) == ("Bedrock" in claim.statement)
+            assert reading.computed is None or reading.computed.source

@@ -11,8 +11,26 @@ from trnlab.models.arrays import Array
 from trnlab.models.chips import get_chip
 from trnlab.models.claims.consequences import BATCH, MODELS, PROMPT, TRAINIUM3, TRAINIUM4, consequences
 from trnlab.models.claims.deployment import Deployment, gpt_oss, speedup
-from trnlab.models.claims.serving import gpt_oss_map, new_deployment, old_deployment, serving_claims
-from trnlab.models.claims.speedup_map import ANSWER, BATCHES, MEASURES, PROMPTS, Measure, SpeedupMap, speedup_map
+from trnlab.models.claims.serving import (
+    BATCH as REQUESTS,
+    MAPPED,
+    claim_maps,
+    fixed_cost_for,
+    gpt_oss_map,
+    new_deployment,
+    old_deployment,
+    serving_claims,
+)
+from trnlab.models.claims.speedup_map import (
+    ANSWER,
+    BATCHES,
+    MEASURES,
+    PROMPTS,
+    Measure,
+    SpeedupMap,
+    marked,
+    speedup_map,
+)
 from trnlab.models.projection.method import LAYERS
 from trnlab.models.quantity import ModelError
 
@@ -77,7 +95,7 @@ def test_on_a_contour_the_ratio_crosses_the_factor(layer: str, measure: Measure,
         near = point.batch * np.array([1 - 1e-4, 1 + 1e-4])
         before, after = ratio(found, measure, near, point.prompt)
         assert min(before, after) <= factor <= max(before, after)
-        assert point.layer == layer
+        assert point.layer == layer == found.title
     # As many as there are changes of side between neighbouring points of the map.
     sides = [[value >= factor for value in row if not np.isnan(value)] for row in found.values(measure).tolist()]
     assert len(points) == sum(a != b for row in sides for a, b in itertools.pairwise(row))
@@ -94,25 +112,64 @@ def test_a_measure_that_is_not_there() -> None:
 
 
 def test_the_claims_are_explained_not_reproduced() -> None:
-    throughput, latency, energy = serving_claims()
+    throughput, latency, bedrock = serving_claims()
+    assert bedrock.computed is None
+    assert bedrock.verdict == "not testable"
     for each, factor in ((throughput, 3), (latency, 4)):
         assert each.claimed.value == factor
         assert each.verdict == "explained"
-        assert {point.layer for point in each.points} == set(LAYERS)
+        # The points of a layer are those where its own map crosses the factor, and all of them.
+        crossings = [point for found in claim_maps() for point in found.contour(each.measure or "throughput", factor)]
+        assert list(each.points) == crossings
         klasses = [reading.computed.klass for reading in each.readings if reading.computed]
         # Peaks alone are derived; what is fitted or assumed says so.
-        assert klasses == ["derived", "fitted", "assumed", "derived", "derived", "derived"]
+        assert klasses[:3] == ["derived", "fitted", "assumed"]
+        assert klasses[-3:] == ["derived"] * 3
         calibrated = each.readings[2].computed
         assert calibrated is not None
         assert calibrated.low is not None
-        assert "chosen to fit this claim" in each.readings[2].meaning
-    assert energy.verdict == "not testable"
-    power = get_chip("trn2").power
-    for joules, speed in zip(energy.readings, throughput.readings, strict=False):
-        assert power is not None
-        assert joules.computed is not None
-        assert speed.computed is not None
-        assert joules.computed.value == pytest.approx(speed.computed.value * 500 / 692)
+        assert "fixed cost per layer" in each.readings[2].meaning
+
+
+@pytest.mark.parametrize(("measure", "factor"), [("throughput", 2.0), ("latency", 2.5)])
+def test_the_fixed_cost_that_a_factor_takes(measure: Measure, factor: float) -> None:
+    needed = fixed_cost_for(measure, factor)
+    assert needed is not None
+    before = old_deployment().serve("calibrated", REQUESTS, 8192, ANSWER)
+    after = new_deployment().serve("calibrated", REQUESTS, 8192, ANSWER, fixed_seconds=needed)
+    ratios = {
+        "throughput": after.tokens_per_second_per_chip / before.tokens_per_second_per_chip,
+        "latency": before.tpot_seconds / after.tpot_seconds,
+    }
+    assert float(ratios[measure]) == pytest.approx(factor)
+    assert fixed_cost_for(measure, 100) is None
+
+
+def test_the_fast_end_is_the_new_chips_alone() -> None:
+    central, fast = gpt_oss_map("calibrated"), gpt_oss_map("calibrated", "fast")
+    known = ~np.isnan(central.latency)
+    assert (fast.latency[known] > central.latency[known]).all()
+    one = speedup(old_deployment(), new_deployment(), "calibrated", BATCHES[4], PROMPTS[2], ANSWER, "fast")
+    assert fast.latency[2, 4] == pytest.approx(float(one.latency))
+    assert fast.title == "calibrated, fast end of the fixed cost"
+    assert [(each.layer, each.case) for each in claim_maps()] == list(MAPPED)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "text"),
+    [(2.99, "2.9 "), (3.0, "3.0+"), (3.96, "3.9+"), (4.0, "4.0*"), (float("nan"), "-"), (0.999, "0.9 ")],
+)
+def test_contours_can_be_read_in_plain_text(ratio: float, text: str) -> None:
+    assert marked(ratio) == text
+
+
+def test_rows_of_a_map_are_its_values() -> None:
+    found = gpt_oss_map("roofline")
+    rows = found.rows("latency")
+    assert found.header() == ("prompt", *(f"{batch:g}" for batch in BATCHES[::2]))
+    assert [row[0] for row in rows] == [f"{prompt:,}" for prompt in PROMPTS]
+    for row, values in zip(rows, found.latency[:, ::2].tolist(), strict=True):
+        assert list(row[1:]) == [marked(value) for value in values]
 
 
 def test_no_change_is_a_ratio_of_one() -> None:

@@ -229,3 +229,16 @@ def test_fabrics_of_chips_know_their_domain_and_the_way_out() -> None:
     assert h100.has_group(8)
     assert not h100.has_group(16)
     assert math.isinf(h100.group(8).outer_bandwidth)
+
+
+@pytest.mark.parametrize("chips", [0, -4])
+def test_a_group_has_at_least_one_chip(chips: int) -> None:
+    with pytest.raises(ModelError, match="a whole number >= 1"):
+        all_reduce(Fabric.of(get_chip("trn3")), 1e6, chips)
+
+
+def test_negative_bytes_are_refused_rather_than_timed() -> None:
+    fabric = Fabric.of(get_chip("trn3"))
+    for collective in (all_reduce, all_gather, all_to_all, point_to_point):
+        with pytest.raises(ModelError, match="bytes of a collective"):
+            collective(fabric, -1.0, 16)

@@ -48,6 +48,13 @@ def test_profile_writes_only_what_was_asked_for(tmp_path: Path) -> None:
         (["profile", MATMUL, "--shapes", "lhsT=bf17[4,4]"], "dtype of lhsT"),
         (["profile", MATMUL, "--shapes", "lhsT=bf16[256,128]"], "missing a required argument: 'rhs'"),
         (["profile", MATMUL, *SHAPES, "--target", "trn9"], "trn9"),
+        (["profile", MATMUL, "--shapes", "lhsT=bf16[256,128", "--shapes", "rhs=bf16[256,512]"], "shape of lhsT"),
+        (["profile", MATMUL, "--shapes", "lhsT=bf16[-1,128]", "--shapes", "rhs=bf16[256,512]"], "shape of lhsT"),
+        (
+            ["profile", MATMUL, "--shapes", "lhsT=bf16[128,128]", "--shapes", "rhs=bf16[256,512]"],
+            r"AssertionError: lhsT and rhs differ in K: 128 and 256; .* \(matmul.py:\d+\)",
+        ),
+        (["tune", MATMUL, *SHAPES, "--space", "block_m=128", "--results", "."], "no file"),
         (["profile", MATMUL, *SHAPES, "--compare", "trn4-medium"], "medium"),
         (["profile", MATMUL, *SHAPES, "--schedule", "best"], "list, program"),
         (["profile", MATMUL, *SHAPES, "--out", "x", "--formats", "docx"], "docx"),
@@ -71,3 +78,18 @@ def test_tune_ranks_settings_and_continues_its_file(tmp_path: Path) -> None:
     assert [row["setting"] for row in rows] == [{}, {"block_n": 128}, {"block_n": 256}, {"block_n": 512}]
     assert len((tmp_path / "r.jsonl").read_text().splitlines()) == 1 + 4
     assert any(row["pareto"] for row in rows)
+
+
+def test_what_a_kernel_prints_stays_out_of_the_data(tmp_path: Path) -> None:
+    file = tmp_path / "talkative.py"
+    file.write_text(
+        "import nki\nfrom trnlab.kernels.matmul import matmul\nprint('loaded')\n\n\n@nki.jit\n"
+        "def kernel(lhsT, rhs, block_n=512):\n    print('traced')\n"
+        "    return matmul.function(lhsT, rhs, block_n=block_n)\n"
+    )
+    for arguments in (["profile"], ["tune", "--space", "block_n=256,512", "--jobs", "1"]):
+        command, *rest = arguments
+        done = trnlab(command, f"{file}:kernel", *SHAPES, *rest, "--json")
+        assert json.loads(done.stdout)
+        assert "loaded" in done.stderr
+        assert "traced" in done.stderr

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,6 @@ import pytest
 
 from trnlab.models.profile.page import profile_page
 from trnlab.models.profile.summary import Profile
-
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 # [x in the canvas, opcode] of the longest event of the first row.
 MIDDLE_OF_THE_LONGEST = """() => {
@@ -33,8 +30,6 @@ COLOURS = """() => {
   for (let i = 0; i < data.length; i += 4) if (data[i + 3] === 255) found.add(data.slice(i, i + 3).join(','));
   return [...found];
 }"""
-
-needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
 
 
 def test_the_page_stands_alone_and_its_data_is_the_profile(two_profiles: list[Profile]) -> None:
@@ -60,14 +55,14 @@ def test_text_of_the_kernel_cannot_end_the_data(profile: Profile) -> None:
 
 @pytest.fixture(scope="module")
 def browser_page(
-    two_profiles: list[Profile], tmp_path_factory: pytest.TempPathFactory
+    two_profiles: list[Profile], chromium: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Any, list[str]]]:
     playwright = pytest.importorskip("playwright.sync_api")
     path: Path = tmp_path_factory.mktemp("page") / "profile.html"
     path.write_text(profile_page(two_profiles), encoding="utf-8")
     problems: list[str] = []
     with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1280, "height": 900})
         page.on("console", lambda message: problems.append(message.text))
         page.on("pageerror", lambda error: problems.append(str(error)))
@@ -85,7 +80,7 @@ def view(page: Any) -> tuple[float, float]:
     return low, high
 
 
-@needs_chromium
+@pytest.mark.pages
 def test_it_loads_without_a_word_on_the_console(browser_page: tuple[Any, list[str]], profile: Profile) -> None:
     page, problems = browser_page
     assert page.locator("#title").inner_text() == "flash_attention"
@@ -95,7 +90,7 @@ def test_it_loads_without_a_word_on_the_console(browser_page: tuple[Any, list[st
     assert problems == []
 
 
-@needs_chromium
+@pytest.mark.pages
 def test_wheel_zooms_around_the_pointer_and_a_double_click_shows_all(browser_page: tuple[Any, list[str]]) -> None:
     page, problems = browser_page
     whole = view(page)
@@ -118,7 +113,7 @@ def test_wheel_zooms_around_the_pointer_and_a_double_click_shows_all(browser_pag
     assert problems == []
 
 
-@needs_chromium
+@pytest.mark.pages
 def test_the_pointer_on_an_instruction_shows_it(browser_page: tuple[Any, list[str]]) -> None:
     page, problems = browser_page
     place = page.evaluate(MIDDLE_OF_THE_LONGEST)
@@ -133,7 +128,7 @@ def test_the_pointer_on_an_instruction_shows_it(browser_page: tuple[Any, list[st
     assert problems == []
 
 
-@needs_chromium
+@pytest.mark.pages
 def test_a_click_shows_another_target(browser_page: tuple[Any, list[str]], two_profiles: list[Profile]) -> None:
     page, problems = browser_page
     page.get_by_role("tab", name="trn3").click()
@@ -144,7 +139,7 @@ def test_a_click_shows_another_target(browser_page: tuple[Any, list[str]], two_p
     assert problems == []
 
 
-@needs_chromium
+@pytest.mark.pages
 def test_a_screenshot_is_not_blank(browser_page: tuple[Any, list[str]]) -> None:
     page, _ = browser_page
     painted = page.evaluate(COLOURS)

@@ -14,12 +14,11 @@ from trnlab.models.projection.calibration import (
     Residual,
     fit_decode,
     fit_gemm,
-    fit_prefill,
     mean_absolute_error,
 )
 from trnlab.models.projection.decode import decode_step
 from trnlab.models.projection.machine import Machine
-from trnlab.models.projection.measured_rows import DECODE_ROWS, GEMM_ROWS, PREFILL_ROWS, MeasuredGemm
+from trnlab.models.projection.measured_rows import DECODE_ROWS, GEMM_ROWS, MeasuredGemm
 from trnlab.models.projection.method import ROOFLINE
 from trnlab.models.quantity import ModelError
 from trnlab.models.workloads.catalogue import get_model
@@ -136,18 +135,8 @@ def test_a_left_out_row_has_no_part_in_its_own_prediction() -> None:
     assert fit_decode().residuals[0].left_out == honest
 
 
-def test_prompts_are_fitted_to_the_rows_that_compute_bounds() -> None:
-    found = fit_prefill()
-    fitted = [row.name for row in found.residuals if row.left_out is not None]
-    short = next(row for row in PREFILL_ROWS if row.prompt == 128)
-    assert short.name not in fitted  # 128 tokens of 70B are bound by reading the weights
-    assert 0 < found.low <= found.efficiency <= found.high < 1
-    middle = [row for row in found.residuals if row.left_out is not None and abs(row.error) < 0.05]
-    assert middle  # the median lies on rows of the data
-
-
 def test_every_row_names_a_model_and_its_source() -> None:
-    for row in (*DECODE_ROWS, *PREFILL_ROWS):
+    for row in DECODE_ROWS:
         assert get_model(row.model).layers > 0
         assert row.source
         assert row.seconds > 0

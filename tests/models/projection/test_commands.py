@@ -158,3 +158,30 @@ def test_lists_and_ranges_of_whole_numbers(text: str, values: list[int]) -> None
 def test_other_forms_are_refused(text: str) -> None:
     with pytest.raises(ModelError, match="--batch"):
         whole_numbers(text, "--batch")
+
+
+def test_train_shows_three_layers_memory_and_the_partitioning_it_found(tmp_path: Path) -> None:
+    data, picture = tmp_path / "step.json", tmp_path / "step.svg"
+    text = trnlab(
+        *("train", "Llama-3.1-8B", "--chip", "trn2", "--chips", "8", "--batch", "32", "--context", "4096"),
+        *("--json", str(data), "--plot", str(picture)),
+    )
+    for part in ("roofline", "efficiencies", "calibrated", "shortest step found", "optimizer", "bubble"):
+        assert part in text
+    assert json.loads(data.read_text())["batch"] == 32
+    assert picture.read_text().lstrip().startswith("<?xml")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step.json", "step.svg"]
+
+
+def test_train_takes_degrees_and_refuses_what_is_impossible(tmp_path: Path) -> None:
+    given = ("train", "Llama-3.1-8B", "--chip", "trn2", "--batch", "8")
+    assert "TP8 DP2" in trnlab(*given, "--tp", "8", "--dp", "2")
+    assert "none, selective, full" in str(refused(*given, "--recompute", "half"))
+    assert "too much" in str(refused("train", "Llama-3.1-405B", "--chip", "trn2", "--chips", "16"))
+    assert "8 heads" not in str(refused(*given, "--tp", "5"))
+    assert "divisors or multiples of 32 heads" in str(refused(*given, "--tp", "5"))
+    assert "multiples of dp x micro_batch" in str(refused(*given, "--tp", "8", "--dp", "3"))
+    assert ".svg, .png, .pdf" in str(refused(*given, "--tp", "8", "--plot", "step.bmp"))
+    assert "mxfp8" in str(refused(*given, "--precision", "mxfp8", "--tp", "8"))
+    missing = tmp_path / "nowhere" / "step.svg"
+    assert "cannot write" in str(refused(*given, "--tp", "8", "--plot", str(missing)))

@@ -8,9 +8,17 @@ import pytest
 
 from trnlab.models.chips import chip_names, get_chip
 from trnlab.models.projection.calibration import fit_decode
-from trnlab.models.projection.constants import ATTENTION, fixed_cost, layer_of, prompt_efficiency
+from trnlab.models.projection.constants import (
+    ATTENTION,
+    PROMPT_CEILING,
+    fixed_cost,
+    flat_layer,
+    layer_of,
+    prompt_efficiency,
+)
 from trnlab.models.projection.machine import Machine
 from trnlab.models.projection.method import CASES, LAYERS, ROOFLINE, everywhere, exact
+from trnlab.models.projection.prompt_rows import fit_prefill
 from trnlab.models.quantity import ModelError
 
 
@@ -57,14 +65,41 @@ def test_weights_and_cache_have_their_own_fitted_share_of_hbm(chip: str, klass: 
     assert memory["attention"].interval == (fit.cache_efficiency, fit.weight_efficiency)
 
 
-@pytest.mark.parametrize("chip", ["trn3", "trn4"])
-def test_later_generations_say_that_their_cost_is_assumed(chip: str) -> None:
+@pytest.mark.parametrize(("chip", "klass", "word"), [("trn3", "fitted", "third-party"), ("trn4", "assumed", "assumed")])
+def test_later_generations_say_what_their_cost_rests_on(chip: str, klass: str, word: str) -> None:
     found = fixed_cost(get_chip(chip))
     assert found is not None
-    assert found.klass == "assumed"
+    assert found.klass == klass
     assert found.interval[0] < found.value < found.interval[1]
-    assert "assumed" in layer_of("calibrated", Machine.of(chip)).note
+    assert word in layer_of("calibrated", Machine.of(chip)).decode.note
     assert prompt_efficiency(get_chip(chip)).klass == "assumed"
+
+
+def test_prompts_take_the_chips_own_rows_or_trainium2s_and_say_how_far_they_scatter() -> None:
+    fit = fit_prefill()
+    for chip, own in (("trn1", "trn1"), ("trn2", "trn2"), ("trn3", "trn2"), ("trn4", "trn2")):
+        assert prompt_efficiency(get_chip(chip)).value == fit.efficiency[own]
+        assert "factor of two" in layer_of("calibrated", Machine.of(chip)).prefill.note
+    assert prompt_efficiency(get_chip("trn1")).interval == fit.spread["trn1"]
+    assert prompt_efficiency(get_chip("trn3")).interval == (fit.spread["trn2"][0], PROMPT_CEILING)
+
+
+def test_the_users_fixed_cost_counts_on_a_chip_without_calibration_too() -> None:
+    told = layer_of("calibrated", Machine.of("h100")).told(fixed_seconds=1e-4)
+    assert told.decode.fixed.value == told.prefill.fixed.value == 1e-4
+    assert layer_of("efficiencies", Machine.of("h100")).told(fixed_seconds=1e-4).decode.fixed.value == 0
+    assert "no calibration" in told.note
+
+
+def test_a_flat_layer_has_one_share_for_all_computing_and_one_for_all_bytes() -> None:
+    layer = flat_layer(0.5, 0.86, 50e-6)
+    for method in (layer.decode, layer.prefill):
+        assert {value.value for value in method.compute.values()} == {0.5}
+        assert {value.value for value in method.memory.values()} == {0.86}
+        assert not method.transfer
+    assert (layer.decode.fixed.value, layer.prefill.fixed.value) == (50e-6, 0.0)
+    with pytest.raises(ModelError, match="compute efficiency"):
+        flat_layer(0.0, 1.0, 0.0)
 
 
 def test_a_chip_without_calibration_falls_back_and_says_so() -> None:

@@ -12,9 +12,10 @@ from trnlab.models.chips import get_chip
 from trnlab.models.parallel.collectives import all_reduce, all_to_all, point_to_point
 from trnlab.models.parallel.partitioning import Partitioning, Splits, partitionings
 from trnlab.models.projection.constants import layer_of
-from trnlab.models.projection.decode import Runtime, decode_step
+from trnlab.models.projection.decode import decode_step
 from trnlab.models.projection.machine import Machine
 from trnlab.models.projection.method import LAYERS, ROOFLINE, Method, everywhere, exact
+from trnlab.models.projection.runtime import Runtime
 from trnlab.models.quantity import ModelError
 from trnlab.models.workloads.catalogue import get_model
 from trnlab.models.workloads.formats import Precision, get_precision

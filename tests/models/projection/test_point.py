@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from functools import partial
+from html import escape
 from typing import Any
 
 import pytest
 
 from trnlab.models.chips import get_chip
 from trnlab.models.parallel.partitioning import Partitioning, Splits
+from trnlab.models.projection.calibration import fit_decode
 from trnlab.models.projection.constants import layer_of
 from trnlab.models.projection.machine import Machine, machine_at
 from trnlab.models.projection.outcome import Projection
@@ -188,6 +191,45 @@ def test_a_serving_point_takes_whole_numbers(changes: dict[str, Any]) -> None:
         ServingPoint(**({"batch": 1, "prompt": 1} | changes))
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [({"pue": float("nan")}, "pue"), ({"pue": float("inf")}, "pue"), ({"exposed": float("nan")}, "exposed share"),
+     ({"fixed_seconds": float("nan")}, "fixed cost per layer"), ({"fixed_seconds": float("inf")}, "fixed cost")],
+)  # fmt: skip
+def test_what_is_no_number_is_refused_by_name(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ModelError, match=message):
+        project("Llama-3.1-8B", "trn2", Partitioning(tp=8), ServingPoint(batch=1, prompt=64), kernels=False, **changes)
+
+
+def test_where_efficiencies_come_from_is_in_every_form_of_the_result() -> None:
+    """No kernel of ours reads a cache in FP8, so the default stands, for computing and for bytes, and says so."""
+    found = project("Llama-3.1-8B", "trn2", Partitioning(tp=8), ServingPoint(batch=1, prompt=512), kv="fp8")
+    decode = next(used for used in found.efficiencies if (used.phase, used.operator) == ("decode", "attention"))
+    assert decode.entry.is_default
+    assert decode.memory.value == fit_decode().weight_efficiency
+    line = str(decode)
+    assert "compute 0.31, HBM 0.88, default, no decode attention kernel of ours for fp8" in line
+    assert line in str(found)
+    assert escape(line) in found._repr_html_()
+    notes = {row["layer"]: row["note"] for row in found.to_pandas().to_dict("records")}
+    assert "default efficiency of decode, attention" in notes["efficiencies"]
+    assert "default" not in notes["calibrated"]
+    assert "factor of two" in notes["calibrated"]
+    rows = json.loads(found.to_json())["efficiencies"]
+    assert [row["default"] for row in rows] == [used.entry.is_default for used in found.efficiencies]
+    assert next(row for row in rows if row["default"])["origin"] == decode.entry.origin
+
+
+def test_only_operators_without_a_timed_kernel_are_padded_to_whole_rows() -> None:
+    """Experts in W4A4 have no kernel of ours: their few tokens fill rows of 128, as they do without any kernel."""
+    split, point = Partitioning(tp=4), ServingPoint(batch=8, prompt=128, answer=16)
+    made = partial(project, "gpt-oss-20b", "trn4", split, point, precision="experts-mxfp4-a4", layers=["efficiencies"])
+    timed, plain = (made(kernels=kernels).layers[0] for kernels in (True, False))
+    assert timed.layer.decode.padded == {"experts"}
+    assert plain.layer.decode.padded == {"dense", "experts"}
+    assert timed.parts["experts"].value == pytest.approx(plain.parts["experts"].value)
+
+
 def test_idle_replicas_are_noted() -> None:
     found = project("Llama-3.1-8B", "trn3", Partitioning(dp=4), ServingPoint(batch=2, prompt=64), kernels=False)
     assert any("idle" in note for note in found.notes)
@@ -195,8 +237,8 @@ def test_idle_replicas_are_noted() -> None:
 
 def test_defaults_are_what_gpt_oss_ships_with_where_the_chip_multiplies_it() -> None:
     oss = get_model("gpt-oss-20b")
-    names = [default_precision(oss, get_chip(chip)).name for chip in ("trn2", "trn3", "trn4", "h100")]
-    assert names == ["bf16", "experts-mxfp4-a8", "experts-mxfp4-a8", "bf16"]
+    names = [default_precision(oss, get_chip(chip)).name for chip in ("trn2", "trn3", "b200", "h100")]
+    assert names == ["bf16", "experts-mxfp4-a8", "experts-mxfp4-a8", "experts-mxfp4-a16"]
     assert default_precision(get_model("Qwen3-32B"), get_chip("trn3")).name == "bf16"
 
 

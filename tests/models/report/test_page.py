@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -16,9 +15,7 @@ import pytest
 from trnlab.models.report.contents import Contents
 from trnlab.models.report.page import SECTIONS, plotly_script, report_page
 
-pytestmark = pytest.mark.slow
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
+pytestmark = pytest.mark.pages
 Opened = tuple[Any, list[str]]
 
 
@@ -49,13 +46,13 @@ def test_every_figure_and_table_has_a_section(text: str, contents: Contents) -> 
 
 
 @pytest.fixture(scope="module")
-def opened(text: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Opened]:
+def opened(text: str, chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Opened]:
     playwright = pytest.importorskip("playwright.sync_api")
     path: Path = tmp_path_factory.mktemp("report") / "report.html"
     path.write_text(text, encoding="utf-8")
     problems: list[str] = []
     with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1280, "height": 900})
         page.on("console", lambda message: problems.append(message.text))
         page.on("pageerror", lambda error: problems.append(str(error)))
@@ -83,7 +80,6 @@ def move(page: Any, name: str, value: int) -> None:
     )
 
 
-@needs_chromium
 def test_every_figure_is_drawn_without_a_word_on_the_console(opened: Opened, contents: Contents) -> None:
     page, problems = opened
     assert page.locator(".plot .main-svg").count() >= len(contents.figures())
@@ -94,7 +90,6 @@ def test_every_figure_is_drawn_without_a_word_on_the_console(opened: Opened, con
     assert problems == []
 
 
-@needs_chromium
 def test_sliders_show_the_projection_of_their_batch_and_context(opened: Opened, contents: Contents) -> None:
     page, _ = opened
     found = contents.breakdown
@@ -108,7 +103,6 @@ def test_sliders_show_the_projection_of_their_batch_and_context(opened: Opened, 
         assert page.locator("#controls-breakdown output").all_inner_texts() == [f"{batch:,}", f"{context:,}"]
 
 
-@needs_chromium
 def test_the_slider_answers_the_keyboard(opened: Opened) -> None:
     page, _ = opened
     before = shown(page, "pareto")
@@ -119,16 +113,32 @@ def test_the_slider_answers_the_keyboard(opened: Opened) -> None:
     assert shown(page, "pareto") == before
 
 
-@needs_chromium
 def test_a_choice_shows_another_layer(opened: Opened, contents: Contents) -> None:
     page, _ = opened
     page.locator("#heatmap-1").select_option(label="roofline")
     z = page.evaluate("() => document.getElementById('plot-heatmap').data[0].z[0][0]")
-    assert z == contents.maps.maps["trn2", "trn3"]["roofline"].throughput[0, 0]
+    assert z == contents.maps.maps["trn2", "trn3", "roofline", "central"].throughput[0, 0]
     page.locator("#heatmap-1").select_option(label="calibrated")
 
 
-@needs_chromium
+def test_a_choice_shows_another_assumption_set(opened: Opened, contents: Contents) -> None:
+    page, _ = opened
+    maps = contents.maps.maps
+    for variant, chip in (("low", "trn4-low"), ("high", "trn4-high"), ("central", "trn4")):
+        page.locator("#heatmap-2").select_option(label=variant)
+        names = page.evaluate("() => document.getElementById('plot-heatmap').data.map((trace) => trace.name)")
+        expected = maps["trn3", chip, "calibrated", "central"]
+        assert f"{expected.new.chip.label} over Trainium3" in names
+
+
+def test_the_bands_of_trainium4_are_painted(opened: Opened) -> None:
+    page, _ = opened
+    filled = """() => [...document.querySelectorAll('#plot-roofline .fills path')]
+      .filter((path) => path.getBBox().width > 20 && getComputedStyle(path).fillOpacity > 0.1).length"""
+    # HBM, and every ceiling whose assumption sets differ: FP32, BF16, FP8, MXFP8 and MXFP4.
+    assert page.evaluate(filled) == 6
+
+
 def test_a_click_in_the_legend_hides_a_part_and_it_stays_hidden(opened: Opened) -> None:
     page, _ = opened
     entry = page.locator("#plot-breakdown .legendtoggle").nth(1)
@@ -142,7 +152,6 @@ def test_a_click_in_the_legend_hides_a_part_and_it_stays_hidden(opened: Opened) 
     page.wait_for_function(f"({visible})() === true")
 
 
-@needs_chromium
 def test_the_filter_finds_a_number_by_its_source(opened: Opened) -> None:
     page, _ = opened
     visible = """() => [...document.querySelectorAll('#provenance tbody tr')]
@@ -156,7 +165,6 @@ def test_the_filter_finds_a_number_by_its_source(opened: Opened) -> None:
     assert len(page.evaluate(visible)) == total
 
 
-@needs_chromium
 def test_hatched_bars_keep_their_colours(opened: Opened, contents: Contents) -> None:
     image = pytest.importorskip("matplotlib.image")
     page, _ = opened
@@ -167,7 +175,6 @@ def test_hatched_bars_keep_their_colours(opened: Opened, contents: Contents) -> 
         assert (np.abs(pixels - wanted).max(axis=2) < 0.02).sum() > 100, colour
 
 
-@needs_chromium
 def test_print_opens_every_table_and_narrows_the_plots_and_then_restores_both(opened: Opened) -> None:
     page, _ = opened
     folds = "() => [...document.querySelectorAll('details')].map((fold) => fold.open)"
@@ -183,7 +190,6 @@ def test_print_opens_every_table_and_narrows_the_plots_and_then_restores_both(op
     assert (page.evaluate(folds), page.evaluate(sizes)) == (before[0], before[2])
 
 
-@needs_chromium
 def test_pictures_of_the_plots_are_not_blank(opened: Opened, contents: Contents) -> None:
     image = pytest.importorskip("matplotlib.image")
     page, _ = opened

@@ -10,14 +10,16 @@ import pytest
 from typer.testing import CliRunner
 
 from trnlab.emulator.errors import TrnlabError
+from trnlab.models.claims.speedup_map import TITLES
 from trnlab.models.cli import app
 from trnlab.models.report import page
 from trnlab.models.report.command import PICTURES, write_report
 from trnlab.models.report.contents import Contents
 from trnlab.models.report.pictures import pictures, save
+from trnlab.models.report.tornado import MEASURES
 
 
-@pytest.mark.slow
+@pytest.mark.pages
 def test_page_pictures_markdown_and_data(contents: Contents, tmp_path: Path) -> None:
     pytest.importorskip("plotly")
     told: list[str] = []
@@ -36,7 +38,7 @@ def test_page_pictures_markdown_and_data(contents: Contents, tmp_path: Path) -> 
     assert [claim["statement"] for claim in data["claims"]] == [claim.statement for claim in contents.claims]
 
 
-@pytest.mark.slow
+@pytest.mark.pages
 def test_pictures_are_the_same_bytes_every_time(contents: Contents, tmp_path: Path) -> None:
     draw = pictures(contents)["sensitivity"][1]
     for name in ("first", "second"):
@@ -44,7 +46,7 @@ def test_pictures_are_the_same_bytes_every_time(contents: Contents, tmp_path: Pa
     assert (tmp_path / "first").read_bytes() == (tmp_path / "second").read_bytes()
 
 
-@pytest.mark.slow
+@pytest.mark.pages
 def test_provenance_has_a_class_and_a_source_for_every_number(contents: Contents) -> None:
     (table,) = [table for table in contents.tables() if table.key == "provenance"]
     for where, what, value, klass, source in table.rows:
@@ -53,6 +55,30 @@ def test_provenance_has_a_class_and_a_source_for_every_number(contents: Contents
         assert value, (where, what)
     places = {row[0] for row in table.rows}
     assert {"Trainium2", "Trainium3", "claims", "validation", "Trainium3, calibrated layer"} <= places
+    assert {"gpt-oss-120b", "decode steps", "validation, measured", "validation, cross-check"} <= places
+    assert {f"map, {title}" for title in TITLES.values()} <= places
+    assert {f"Pareto, prompts of {context:,}" for context in contents.fronts.fronts} <= places
+    assert {f"sensitivity, {title}" for title, _ in MEASURES.values()} <= places
+
+
+@pytest.mark.slow
+def test_provenance_names_everything_that_the_figures_and_tables_show(contents: Contents) -> None:
+    (table,) = [table for table in contents.tables() if table.key == "provenance"]
+    known = {(where, what) for where, what, *_ in table.rows}
+    for panel in contents.panels:
+        assert {(panel.line.name, f"peak {rate.upper()}") for rate in panel.line.peaks} <= known
+        assert {(panel.line.name, f"{roof.name} rate") for roof in panel.line.roofs} <= known
+        assert {(panel.line.name, f"{point.name}, rate") for point in panel.points} <= known
+    for measure, (title, _) in MEASURES.items():
+        ends = [(row.swing.name, end.label) for row in contents.tornado.rows[measure] for end in row.swing.ends]
+        assert {(f"sensitivity, {title}", f"{name}: {label}") for name, label in ends} <= known
+    measured = {what for where, what in known if where == "validation, measured"}
+    rows = (*contents.validation.decode.residuals, *contents.validation.prefill.residuals)
+    assert {row.name for row in rows} | {row.name for row in contents.validation.serving} <= measured
+    checks = {what for where, what in known if where == "validation, cross-check"}
+    assert checks == {check.name for check in contents.validation.checks}
+    computed = {what for where, what in known if where == "claims, computed"}
+    assert computed == {f"{c.statement}: {r.meaning}" for c in contents.claims for r in c.readings if r.computed}
 
 
 def test_a_folder_that_cannot_be_is_refused_before_the_work(tmp_path: Path) -> None:
@@ -67,6 +93,22 @@ def test_an_unknown_model_is_refused_and_nothing_is_written(tmp_path: Path) -> N
     result = CliRunner().invoke(app, ["report", "--out", str(tmp_path / "out"), "--model", "gpt-5"])
     assert isinstance(result.exception, TrnlabError)
     assert "gpt-5" in str(result.exception)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_configuration_that_is_malformed_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
+    pytest.importorskip("plotly")
+    config = tmp_path / "config.json"
+    for text, message in (
+        ("{", "a JSON object"),
+        ('{"model_type": "bert"}', "model_type in config.json: found 'bert'"),
+    ):
+        config.write_text(text)
+        result = CliRunner().invoke(app, ["report", "--out", str(tmp_path / "out"), "--model", str(config)])
+        assert isinstance(result.exception, TrnlabError)
+        assert message in str(result.exception)
+    absent = CliRunner().invoke(app, ["report", "--out", str(tmp_path / "out"), "--model", "absent.json"])
+    assert "config file: found 'absent.json'" in str(absent.exception)
     assert not (tmp_path / "out").exists()
 
 

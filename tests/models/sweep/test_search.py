@@ -15,8 +15,7 @@ from trnlab.models.projection.serving_point import ServingPoint
 from trnlab.models.quantity import ModelError
 from trnlab.models.sweep.axes import Axes
 from trnlab.models.sweep.run import sweep
-from trnlab.models.sweep.search import best_partitioning, frontier, partitioning_table
-from trnlab.models.sweep.table import pareto
+from trnlab.models.sweep.search import best_partitioning, frontier, pareto, partitioning_table
 from trnlab.models.workloads.catalogue import get_model
 from trnlab.models.workloads.formats import get_precision
 
@@ -67,6 +66,21 @@ def test_a_goal_that_nothing_meets_says_how_near_it_comes() -> None:
     nearest = partitioning_table(OSS, TRN3, 8, POINT, W4A8).column("tpot_seconds").min()
     with pytest.raises(ModelError, match=f"{nearest * 1e3:.3g} ms or more"):
         best_partitioning(OSS, TRN3, 8, POINT, W4A8, most_tpot=1e-6)
+
+
+def test_both_goals_are_kept() -> None:
+    table = partitioning_table(OSS, TRN3, 8, POINT, W4A8).fitting()
+    tpot, ttft, rate = (table.column(name) for name in ("tpot_seconds", "ttft_seconds", "tokens_per_second"))
+    goal = float(np.median(ttft))
+    slowest = float(tpot[ttft <= goal].max())
+    found = best_partitioning(OSS, TRN3, 8, POINT, W4A8, most_tpot=slowest, most_ttft=goal)
+    row = next(row for row in map(table.row, range(len(table))) if found == tuple(row[n] for n in found._fields))
+    assert row["tokens_per_second"] == rate[(ttft <= goal) & (tpot <= slowest)].max()
+    with pytest.raises(ModelError, match="goal for TTFT"):
+        best_partitioning(OSS, TRN3, 8, POINT, W4A8, most_ttft=1e-9)
+    for wrong in (0.0, -1.0, float("nan"), float("inf")):
+        with pytest.raises(ModelError, match="above 0"):
+            best_partitioning(OSS, TRN3, 8, POINT, W4A8, most_ttft=wrong)
 
 
 def test_a_model_that_fits_nowhere_says_how_many_chips_it_takes() -> None:

