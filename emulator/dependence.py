@@ -88,7 +88,8 @@ def unroll(program: Program, assumed_trips: int = 1) -> IndexArray:
     return _unrolled(order, 0, len(program), assumed_trips)
 
 
-def _trips(loop: Loop, assumed: int) -> int:
+def trips_of(loop: Loop, assumed: int) -> int:
+    """How often a structured loop runs; as often as assumed where only the run knows."""
     known = loop.kind == "for" and loop.lower_register is None and loop.upper_register is None
     return len(range(loop.lower, loop.upper, loop.step)) if known else assumed
 
@@ -99,7 +100,7 @@ def _unrolled(loops: list[Loop], begin: int, end: int, assumed: int) -> IndexArr
     while loops and loops[0].begin < end:
         loop = loops.pop(0)
         body = _unrolled(loops, loop.begin, loop.end, assumed)
-        trips = _trips(loop, assumed)
+        trips = trips_of(loop, assumed)
         if trips * len(body) > MAX_STEPS:
             raise TimelineError("loop", f"{trips} trips of {len(body)} instructions", f"at most {MAX_STEPS} in all")
         parts += [np.arange(begin, loop.begin), np.tile(body, trips)]

@@ -79,6 +79,7 @@ class Plan:
     successors: node i's consumers are successors[first[i] : first[i + 1]], with the delay and `Wait` of each edge
     producers:  how many edges each node waits for
     homeless_bytes: bytes per partition for which SBUF or PSUM has no room
+    loops:      steps that an iteration of each loop takes, where the program came folded
     """
 
     target: Target
@@ -98,6 +99,7 @@ class Plan:
     waits: list[int]
     producers: list[int]
     homeless_bytes: int
+    loops: tuple[int, ...]
 
     def __len__(self) -> int:
         return len(self.engine)
@@ -131,9 +133,10 @@ def make_plan(
     costs: Sequence[Cost],
     steps: IndexArray,
     edges: Edges,
+    loops: tuple[int, ...] = (),
     idle_neighbours: bool = False,
 ) -> Plan:
-    """The plan of the executed steps, priced by signature; idle_neighbours: see `hbm_rate`."""
+    """The plan of the executed steps, priced by signature; loops: see `Plan`; idle_neighbours: see `hbm_rate`."""
     ids = program.signature_ids[steps]
     engine = np.array([ENGINES.index(cost.engine) for cost in costs], np.int64)[ids]
     duration = np.array([picoseconds(cost.seconds) for cost in costs], np.int64)[ids]
@@ -167,6 +170,7 @@ def make_plan(
         waits=waits,
         producers=producers,
         homeless_bytes=rotation.homeless_bytes,
+        loops=loops,
     )
 
 

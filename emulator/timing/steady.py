@@ -1,7 +1,8 @@
 """Where a plan repeats itself: the stretch over which every step has a twin one period later.
 
 Two steps are twins when everything about them that the simulation sees is equal, their edges included, counted from
-themselves. A period is found from the gaps between equal steps, and verified in full: every column and every edge of
+themselves. A period is one iteration of a loop, or a few where tiles rotate. A folded program knows its loops; those
+of a flat one show in the gaps between equal steps. Every candidate is verified in full: every column and every edge of
 the stretch is compared with its twin's.
 """
 
@@ -16,6 +17,7 @@ import numpy as np
 from trnlab.emulator.program import IndexArray
 from trnlab.emulator.timing.schedule_plan import Plan
 
+_ITERATIONS: Final = 16  # of a loop that are tried as a period: rotating tiles and queues repeat after a few
 _CANDIDATES: Final = 24  # gaps that are tried
 _LEAST_PERIODS: Final = 6
 _LEAST_SHARE: Final = 0.8  # of the longest stretch, for a shorter period to be preferred
@@ -48,7 +50,7 @@ def find_period(plan: Plan) -> Period | None:
     columns = np.stack([*_columns(plan), graph.shape[:count]])
     codes = _mixed(columns)
     best: tuple[int, int, int] | None = None
-    for period in sorted(_gaps(codes)):
+    for period in sorted(_multiples(plan.loops, count) if plan.loops else _gaps(codes)):
         begin, end = _longest_run(codes[:-period] == codes[period:])
         useful = end - begin >= _LEAST_PERIODS * period
         if useful and (best is None or (end - begin) * _LEAST_SHARE > best[2] - best[1]):
@@ -78,6 +80,12 @@ def _mixed(columns: IndexArray) -> IndexArray:
         result = (result ^ column.astype(np.uint64)) * np.uint64(0x9E3779B97F4A7C15)
         result ^= result >> np.uint64(29)
     return result.view(np.int64)
+
+
+def _multiples(loops: Iterable[int], count: int) -> list[int]:
+    """A few iterations of each loop, as far as they leave room for several periods."""
+    found = {steps * times for steps in loops for times in range(1, _ITERATIONS + 1)}
+    return [period for period in found if period * _LEAST_PERIODS <= count]
 
 
 def _gaps(codes: IndexArray) -> list[int]:

@@ -31,6 +31,7 @@ from trnlab.emulator.program import IndexArray, Program
 from trnlab.emulator.target import Engine, Target, get_target
 from trnlab.emulator.timing.cost import Cost, Work, signature_costs
 from trnlab.emulator.timing.idle import covered, idle_seconds
+from trnlab.emulator.timing.loop_steps import loop_steps
 from trnlab.emulator.timing.played import Played, Spans, Writing
 from trnlab.emulator.timing.schedule_plan import DMA_ENGINE, ENGINES, TENSOR_ENGINE, Plan, Wait, hbm_rate, make_plan
 from trnlab.emulator.timing.scheduler import Simulation
@@ -204,7 +205,7 @@ class Timeline:
         """The plan with the target's banded numbers, and assumed prices, at their fast or slow end."""
         target = _with_bands(self.target, fast=fast)
         costs = [cost.scaled(cost.band[not fast]) for cost in signature_costs(self.program, target)]
-        return make_plan(self.program, target, costs, self.steps, self.edges, self.idle_neighbours)
+        return make_plan(self.program, target, costs, self.steps, self.edges, self.plan.loops, self.idle_neighbours)
 
     # -- work -------------------------------------------------------------------------------------------------------
 
@@ -341,12 +342,12 @@ def schedule(
         raise TimelineError("order", repr(order), "'list', 'program' or None")
     if window < 1:
         raise TimelineError("window", str(window), "1 or more")
-    program = program.flat
+    loops, program = loop_steps(program, assumed_trips), program.flat
     chosen, resolved = get_target(target), order or default_order(program)
     costs = signature_costs(program, chosen)
     steps = unroll(program, assumed_trips)
     edges = dependences(program, steps)
-    plan = make_plan(program, chosen, costs, steps, edges, idle_neighbours)
+    plan = make_plan(program, chosen, costs, steps, edges, loops, idle_neighbours)
     played = Simulation(plan, window if resolved == "list" else 1).play()
     return Timeline(
         program=program,

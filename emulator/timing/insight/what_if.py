@@ -27,7 +27,15 @@ def seconds_if(timeline: Timeline, price: Repriced | None = None, target: Target
     costs = timeline.costs if target is None else signature_costs(timeline.program, chosen)
     if price is not None:
         costs = tuple(price(cost) for cost in costs)
-    plan = make_plan(timeline.program, chosen, costs, timeline.steps, timeline.edges, timeline.idle_neighbours)
+    plan = make_plan(
+        timeline.program,
+        chosen,
+        costs,
+        timeline.steps,
+        timeline.edges,
+        timeline.plan.loops,
+        timeline.idle_neighbours,
+    )
     played = Simulation(plan, timeline.window if timeline.order == "list" else 1).play()
     return int((played.end_ps + plan.settle).max(initial=0)) * 1e-12
 

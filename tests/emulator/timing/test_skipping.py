@@ -21,6 +21,7 @@ from trnlab.emulator.fold import fold
 from trnlab.emulator.program import Program
 from trnlab.emulator.target import get_target
 from trnlab.emulator.timing.idle import covered
+from trnlab.emulator.timing.loop_steps import loop_steps
 from trnlab.emulator.timing.scheduler import Simulation
 from trnlab.emulator.timing.steady import find_period
 from trnlab.emulator.timing.timeline import Timeline, schedule
@@ -139,8 +140,9 @@ def test_random_loops_are_played_to_the_same_picosecond(
     target = get_target(name)
     fact = replace(target.provenance["sbuf_bytes_per_partition"], value=sbuf)
     program = launch.trace(nest(body, trips, outer, kept), array((4, 128, 64)), target=name)
-    timeline = schedule(program, target.with_facts("other memory", sbuf_bytes_per_partition=fact))
-    assert_same(timeline, window)
+    memory = target.with_facts("other memory", sbuf_bytes_per_partition=fact)
+    assert_same(schedule(program, memory), window)
+    assert_same(schedule(fold(program), memory), window)
 
 
 def streamed(x: Any, trips: int = 60) -> Any:
@@ -222,6 +224,34 @@ def test_nothing_repeats_in_a_straight_line() -> None:
 
     plan = schedule(program_of(kernel, array((4, 128, 64))), "trn2").plan
     assert find_period(plan) is None
+
+
+def test_a_folded_program_is_timed_by_its_loops() -> None:
+    program = program_of(partial(streamed, trips=100), array((4, 128, 64)))
+    folded = fold(program)
+    # Three instructions an iteration; rows of x and of the result come back after four.
+    assert loop_steps(program) == ()
+    assert 3 in loop_steps(folded) or 12 in loop_steps(folded)
+    plan = schedule(folded, small_memory()).plan
+    assert plan.loops == loop_steps(folded)
+    found = find_period(plan)
+    flat = find_period(schedule(program, small_memory()).plan)
+    assert found is not None
+    assert flat is not None
+    assert (found.steps, found.begin, found.end) == (flat.steps, flat.begin, flat.end)
+
+
+def test_steps_of_nested_loops() -> None:
+    def kernel(x: Any) -> Any:
+        for number in range(6):
+            loaded = tile()
+            nisa.dma_copy(loaded, x[number])
+            for _ in range(5):
+                nisa.activation(loaded, nl.exp, loaded)
+        return x
+
+    # One exp; a load and five of them.
+    assert loop_steps(fold(program_of(kernel, array((6, 128, 64))))) == (1, 6)
 
 
 def test_folding_changes_no_time() -> None:
