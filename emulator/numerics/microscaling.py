@@ -141,7 +141,7 @@ def dequantize_mx(words: AnyArray, codes: AnyArray, dtype: DType) -> Array:
         DtypeError: `dtype` is not packed, `words` is not stored as its word type, or codes are no scales.
         ShapeError: the codes do not cover the words.
     """
-    elements = decode_x4(words, dtype)
+    elements = _elements(words, dtype)
     scales = scale_codes(codes)
     check_codes("dequantize_mx", "codes", elements, scales)
     grouped = elements.reshape(-1, GROUP_PARTITIONS, *elements.shape[1:])
@@ -149,6 +149,14 @@ def dequantize_mx(words: AnyArray, codes: AnyArray, dtype: DType) -> Array:
     values = _shifted(grouped, spread - SCALE_BIAS)
     values = jnp.where(spread == NON_FINITE_CODE, jnp.float32(jnp.nan), values)
     return values.reshape(elements.shape[0], -1)
+
+
+def _elements(words: AnyArray, dtype: DType) -> Array:
+    """`decode_x4`, NaN payloads aside: e5m2 is the upper byte of a float16, which processors convert themselves."""
+    if dtype != dtypes.float8_e5m2_x4 or words.dtype != dtype.storage:
+        return decode_x4(words, dtype)
+    upper = lax.bitcast_convert_type(jnp.asarray(words), jnp.uint8).astype(jnp.uint16) << 8
+    return lax.bitcast_convert_type(upper, jnp.float16).astype(jnp.float32)
 
 
 def _shifted(elements: Array, exponent: Array) -> Array:

@@ -196,6 +196,17 @@ def test_scale_values_and_codes() -> None:
     np.testing.assert_array_equal(np.asarray(scale_value(stored)), expected)
 
 
+@pytest.mark.parametrize("dtype", [dtypes.float8_e4m3fn_x4, dtypes.float8_e5m2_x4], ids=str)
+def test_every_element_code_has_its_value(dtype: DType) -> None:
+    """A scale of 2**0 leaves every FP8 code as ml_dtypes has it, signed zeros and subnormals included."""
+    words = np.arange(256, dtype=np.uint8).view(np.uint32).reshape(8, 8)
+    found = np.asarray(compiled_dequantize(words, np.full((1, 8), 127, np.uint8), dtype))
+    storage = {"float8_e4m3fn_x4": ml_dtypes.float8_e4m3fn, "float8_e5m2_x4": ml_dtypes.float8_e5m2}[str(dtype)]
+    expected = np.arange(256, dtype=np.uint8).view(storage).astype(np.float32).reshape(8, 32)
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(np.signbit(found), np.signbit(expected))
+
+
 def test_errors() -> None:
     x = np.zeros((8, 4), np.float32)
     with pytest.raises(DtypeError, match="float32"):
