@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tests.bench import kernels, programs, stress_kernels
-from tests.bench.launches import Sizes, launch, matmul_launch, normal
+from tests.bench.launches import Sizes, launch, matmul_launch, normal, transfers_launch, unfoldable_launch
 from tests.bench.measure import TARGET, Launch, median_seconds, seconds
 from tests.bench.rows import Case, Figure
 from trnlab.emulator import run, trace
@@ -132,12 +132,22 @@ def reference_cases(sizes: Sizes) -> list[Case]:
     ]
 
 
-def timeline_cases(sizes: Sizes) -> list[Case]:
-    """Dependences and schedule, of an instruction."""
+def timeline_case(name: str, item: Launch, target: float, *, flat: bool) -> Case:
+    """Dependences and schedule of a traced program, as it is or without its loops."""
 
     def measure() -> dict[str, Any]:
-        program = traced(matmul_launch(matmul, 2 * sizes.traced_matmul))
-        return {"value": 1e6 * median_seconds(lambda: schedule(program, TARGET), REPEATS) / len(program)}
+        program = traced(item).flat if flat else traced(item)
+        return {"value": median_seconds(lambda: schedule(program, TARGET), REPEATS)}
 
-    name = f"timeline, matmul {2 * sizes.traced_matmul}^3"
-    return [Case(Figure(case=name, unit="us/instruction"), measure)]
+    return Case(Figure(case=f"timeline, {name}", unit="s", target=target), measure)
+
+
+def timeline_cases(sizes: Sizes) -> list[Case]:
+    """A folded program; flat ones that repeat, that do not, and whose transfers do not."""
+    side, count = 2 * sizes.traced_matmul, sizes.fold_random
+    return [
+        timeline_case(f"matmul {side}^3", matmul_launch(matmul, side), 0.5, flat=False),
+        timeline_case(f"{count:,} flat instructions, one repeated", small_tiles(count), 3.0, flat=True),
+        timeline_case(f"{count:,} flat instructions in random order", unfoldable_launch(count), 3.0, flat=True),
+        timeline_case(f"{count:,} flat instructions, random transfers", transfers_launch(count), 3.0, flat=True),
+    ]

@@ -133,6 +133,12 @@ def unfoldable_launch(count: int) -> Launch:
     return launch(stress_kernels.unfoldable, x, count=count, seed=SEED)
 
 
+def transfers_launch(count: int) -> Launch:
+    """Two transfers in three instructions, of random widths."""
+    x = normal(128, stress_kernels.TRANSFER_COLUMNS, dtype=np.float32)
+    return launch(stress_kernels.random_transfers, x, count=count, seed=SEED)
+
+
 def launch(kernel: Kernel, *arrays: Array, **options: Any) -> Launch:
     """The kernel on JAX arrays, as a JAX program would call it."""
     return Launch(kernel, tuple(jnp.asarray(array) for array in arrays), options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import gc
 import statistics
@@ -21,6 +22,7 @@ from trnlab.emulator import Kernel, run
 Action = Callable[[], Any]
 COMPILE_EVENT = "/jax/core/compile/backend_compile_duration"  # JAX reports it whenever XLA compiles something
 TARGET = "trn3"
+M_MMAP_THRESHOLD, SMALLEST_MAPPED = -3, 2**20  # mallopt(3): its name for the option, and bytes
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,21 @@ def warm_pairs(launch: Action, peer: Action, repeats: int) -> tuple[list[float],
         times = interleaved(launch, peer, repeats)
     assert not compiled, f"{len(compiled)} compilations ({sum(compiled):.3f} s) in launches that should be warm"
     return times
+
+
+@contextmanager
+def fresh_memory() -> Iterator[None]:
+    """Inside the block every large result takes its memory from the system, whoever makes it.
+
+    XLA always does. glibc's malloc, which PyTorch uses, may instead give out pages that some earlier array left: then
+    the peer is spared the page faults that are most of such an action's time, in some runs and not in others.
+    """
+    set_option = getattr(ctypes.CDLL(None), "mallopt", lambda option, value: 1)
+    set_option(M_MMAP_THRESHOLD, SMALLEST_MAPPED)
+    try:
+        yield
+    finally:
+        set_option(M_MMAP_THRESHOLD, 32 * SMALLEST_MAPPED)  # where glibc's own, which grows, ends
 
 
 def assert_agree(found: Any, expected: Any, tolerance: float) -> None:

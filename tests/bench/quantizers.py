@@ -19,7 +19,7 @@ import numpy as np
 
 from tests.bench.comparisons import mx_case
 from tests.bench.launches import Array, Sizes, normal
-from tests.bench.measure import Action, assert_agree, warm_pairs
+from tests.bench.measure import Action, assert_agree, fresh_memory, warm_pairs
 from tests.bench.rows import Case, Comparison, SkippedError
 from trnlab.emulator import dtypes
 from trnlab.emulator.dtypes import DType, element_of
@@ -126,7 +126,8 @@ def quantizer_case(name: str, direction: str, peer: str, sizes: Sizes, repeats: 
             "quantize": (mine.quantize, theirs.quantize),
             "dequantize": (lambda: mine.dequantize(quantised[0]), lambda: theirs.dequantize(quantised[1])),
         }
-        warm, peers = warm_pairs(*actions[direction], repeats)
+        with fresh_memory():
+            warm, peers = warm_pairs(*actions[direction], repeats)
         return {"warm": warm, "peer": peers}
 
     case = f"{direction} {sizes.quantized**2:,} elements, {name}"

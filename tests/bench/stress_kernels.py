@@ -79,3 +79,23 @@ def unfoldable(x: Any, count: int, seed: int) -> Any:
     for number, tile in enumerate(held):
         nisa.dma_copy(dst=result[number], src=tile)
     return result
+
+
+TRANSFER_COLUMNS, TRANSFER_WIDTHS = 8192, (128, 160, 192, 224)
+
+
+@nki.jit
+def random_transfers(x: Any, count: int, seed: int) -> Any:
+    """exp of `count` // 3 stretches of columns of x, of random widths: a load, an activation and a store each.
+
+    x: [128, 8192] float32. Columns that no stretch reaches are not written.
+    """
+    draw = random.Random(seed)
+    result = nl.ndarray(x.shape, dtype=x.dtype, buffer=nl.shared_hbm)
+    for number in range(count // 3):
+        width, first = draw.choice(TRANSFER_WIDTHS), 16 * number % (TRANSFER_COLUMNS // 2)
+        tile = nl.ndarray((nl.tile_size.pmax, width), dtype=x.dtype, buffer=nl.sbuf)
+        nisa.dma_copy(dst=tile, src=x[:, first : first + width])
+        nisa.activation(dst=tile, op=nl.exp, data=tile)
+        nisa.dma_copy(dst=result[:, first : first + width], src=tile)
+    return result
