@@ -146,10 +146,11 @@ def _axis_of(axes: Sequence[int], stride: int) -> int:
 
 def _start(box: Box, numbers: Sequence[Array]) -> list[Array]:
     """Where the slice starts."""
-    start: list[Array] = [jnp.int32(first) for first in box.first]
+    start: list[Array | int] = list(box.first)
     for (axis, factor), number in zip(box.moved, numbers, strict=True):
-        start[axis] = start[axis] + number * factor
-    return start
+        moved = number if factor == 1 else number * factor
+        start[axis] = moved if isinstance(start[axis], int) and start[axis] == 0 else start[axis] + moved
+    return [jnp.int32(at) if isinstance(at, int) else at for at in start]
 
 
 def read_box(value: Array, box: Box, shape: Shape, numbers: Sequence[Array] = ()) -> Array:
@@ -214,7 +215,7 @@ def grid(shape: Shape, strides: Shape, offset: int | Array = 0) -> Array:
 
 def gather(value: Array, numbers: Array) -> Array:
     """value[numbers] of the flat value; the numbers are known to be in bounds."""
-    return value.reshape(-1).at[numbers].get(mode="promise_in_bounds")
+    return value.reshape(-1).at[numbers].get(mode="promise_in_bounds", wrap_negative_indices=False)
 
 
 def scatter(value: Array, numbers: Array, new: Array, *, distinct: bool) -> Array:
@@ -222,7 +223,7 @@ def scatter(value: Array, numbers: Array, new: Array, *, distinct: bool) -> Arra
     numbers, new = numbers.reshape(-1), new.reshape(-1)
     if not distinct:
         numbers = jnp.where(is_last(numbers), numbers, INDEX_MAX)
-    return value.reshape(-1).at[numbers].set(new, mode="drop")
+    return value.reshape(-1).at[numbers].set(new, mode="drop", wrap_negative_indices=False)
 
 
 def is_last(numbers: Array) -> Array:

@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
+from jax import Array, lax
 
 from trnlab.emulator.backends.boxes import Move
 from trnlab.emulator.backends.layout import Plan, free_elements, spread_offset, spread_stride
-from trnlab.emulator.backends.storage import Family
+from trnlab.emulator.backends.storage import Advance, Family
 from trnlab.emulator.backends.views import View
 from trnlab.emulator.nest import Block
 from trnlab.emulator.program import IndexArray
@@ -49,7 +49,12 @@ class Lookup(NamedTuple):
 
     def value(self, scope: Scope) -> Array:
         """What is left of the table at the run-time numbers."""
-        return jnp.asarray(self.entries)[tuple(round_of(block, scope) for block in self.rounds)]
+        found = jnp.asarray(self.entries)
+        for block in self.rounds:
+            found = lax.dynamic_index_in_dim(
+                found, round_of(block, scope), keepdims=False, allow_negative_indices=False
+            )
+        return found
 
 
 Number = Block | Lookup
@@ -172,18 +177,19 @@ def locate(plan: Plan, row: int, scope: Scope, *, inside_buffer: bool = False) -
         if at.number is not None and step:
             moves.append(Move(step * at.scale, 0, at.high))
             numbers.append(block)
-        for table, unit in ((advance.offset_table, 1), (advance.slot_table, slots)):
-            if table is not None and unit:
-                known, move, lookup = entry_of(table * unit, scope, block)
-                offset += known
-                if move is not None and lookup is not None:
-                    moves.append(move)
-                    numbers.append(lookup)
+        for table, unit in _tables(advance, slots):
+            entry = entry_of(table, scope, block)
+            if isinstance(entry, int):
+                offset += entry * unit
+            else:
+                moves.append(Move(unit, int(entry.entries.min()), int(entry.entries.max())))
+                numbers.append(entry)
         stride = step + frame.parts.get(block, 0)
         if at.iterations > 1 and stride:
             shape.append(at.iterations)
             strides.append(stride)
             loops.append(block)
+    offset = _looked_up(offset, moves, numbers)
     view = View(
         name=operand.name,
         size=storage_size(plan, family, scope) * own // item,
@@ -197,6 +203,31 @@ def locate(plan: Plan, row: int, scope: Scope, *, inside_buffer: bool = False) -
     return Located(view, tuple(numbers), tuple(loops))
 
 
+def _tables(advance: Advance, slots: int) -> list[tuple[IndexArray, int]]:
+    """The tables of a repeat that move a view, and by how much each unit of their entries does."""
+    found = []
+    if advance.offset_table is not None:
+        unit = gcd(*np.unique(advance.offset_table).tolist()) or 1
+        found.append((advance.offset_table // unit, unit))
+    if advance.slot_table is not None and slots:
+        found.append((advance.slot_table, slots))
+    return found
+
+
+def _looked_up(offset: int, moves: list[Move], numbers: list[Number]) -> int:
+    """What is left of an offset when the first table that moves the view holds it too, for entries are free.
+
+    Lookups that differ only in their entries are one kernel to XLA; a sum after each would be one for every summand.
+    """
+    for at, (move, number) in enumerate(zip(moves, numbers, strict=True)):
+        if isinstance(number, Lookup):
+            units, left = divmod(offset, move.unit)
+            moves[at] = Move(move.unit, move.low + units, move.high + units)
+            numbers[at] = number._replace(entries=number.entries + np.int32(units))
+            return left
+    return offset
+
+
 def slot_of(plan: Plan, row: int, scope: Scope) -> int | None:
     """The slot of its family that an operand row lies in; None where several iterations or a run-time number decide."""
     storage = plan.storage
@@ -207,10 +238,10 @@ def slot_of(plan: Plan, row: int, scope: Scope) -> int | None:
             return None
         slot += at.base * advance.slot
         if advance.slot_table is not None:
-            known, move, _ = entry_of(advance.slot_table, scope, block)
-            if move is not None:
+            entry = entry_of(advance.slot_table, scope, block)
+            if not isinstance(entry, int):
                 return None
-            slot += known
+            slot += entry
     return slot
 
 
@@ -221,8 +252,8 @@ def _hints(buffer_shape: Shape, own: int, item: int, frame: _Frame, slots: int) 
     return (*([frame.each] if slots > 1 else []), *(stride for stride in inner if 0 < stride < frame.each))
 
 
-def entry_of(table: IndexArray, scope: Scope, block: Block) -> tuple[int, Move | None, Lookup | None]:
-    """What a table of a repeat adds in the iterations of now: a known number, or a move and where to look it up.
+def entry_of(table: IndexArray, scope: Scope, block: Block) -> int | Lookup:
+    """What a table of a repeat says in the iterations of now: a known number, or where to look it up.
 
     table: over the repeat's own counter, or with one axis per repeat around before it, of size 1 where it is the same
     """
@@ -230,12 +261,7 @@ def entry_of(table: IndexArray, scope: Scope, block: Block) -> tuple[int, Move |
     axes = [b for b in around if isinstance(b.loop, Repeat)][-table.ndim :]
     entries, rounds, merged = entries_of(table, [(axis, scope[axis]) for axis in axes])
     assert not merged, "what a table moves is not merged"
-    if not rounds:
-        return int(entries), None, None
-    unit = gcd(*np.unique(entries).tolist()) or 1
-    entries = entries // unit
-    move = Move(unit, int(entries.min()), int(entries.max()))
-    return 0, move, Lookup(entries.astype(np.int32), rounds)
+    return Lookup(entries.astype(np.int32), rounds) if rounds else int(entries)
 
 
 def entries_of(

@@ -145,8 +145,8 @@ class _Lowering:
     def repeat(self, block: Block, repeat: Repeat, scope: Scope, memory: Memory) -> None:
         """All iterations: `count` at a time, the rounds in a loop, what is left over at the end."""
         if repeat.trip_table is not None:
-            known, move, lookup = entry_of(repeat.trip_table, scope, next(reversed(scope)))
-            trips = known if lookup is None or move is None else lookup.value(scope) * move.unit
+            entry = entry_of(repeat.trip_table, scope, next(reversed(scope)))
+            trips = entry if isinstance(entry, int) else entry.value(scope)
             self.rounds(block, trips, 1, scope, memory)
             return
         count = self.counts[block]

@@ -168,8 +168,9 @@ def executions(items: tuple[range | Block, ...], scope: Scope) -> Iterator[Execu
         assert isinstance(repeat, Repeat)
         trips = repeat.trips
         if repeat.trip_table is not None:
-            trips, move, _ = entry_of(repeat.trip_table, scope, next(reversed(scope)))
-            assert move is None, "a repeat that is written out runs as often as is known"
+            known = entry_of(repeat.trip_table, scope, next(reversed(scope)))
+            assert isinstance(known, int), "a repeat that is written out runs as often as is known"
+            trips = known
         for iteration in range(trips):
             yield from executions(item.items, {**scope, item: Position(iteration, 1)})
 
