@@ -42,6 +42,7 @@ _NUMBERS: Final[Mapping[Engine, tuple[str, ...]]] = {
     Engine.SCALAR: (
         "scalar_clock_hz",
         "scalar_elements_per_cycle",
+        "scalar_static_cycles",
         "scalar_dependent_latency_cycles",
         "minimum_initiation_interval_cycles",
         *_ADDRESSED,

@@ -149,6 +149,7 @@ class Target:
     tensor_fill_and_drain_cycles: float
     access_latency_cycles: float
     vector_static_cycles: float
+    scalar_static_cycles: float
     scalar_dependent_latency_cycles: float
     gpsimd_start_cycles: float
     reduce_readout_cycles: float

@@ -127,8 +127,8 @@ def _latencies(price: Price, engine: Engine, target: Target) -> tuple[float, flo
     """Seconds until other engines see the result, and until this engine can use it.
 
     Every engine pays the start-up of a memory access, the Tensor Engine its own start and the filling and draining of
-    its array as well. The Scalar Engine takes
-    N + 350 cycles alone (v3; N + 264 on v2) but max(64, N) in a pipeline: the difference is latency, for itself too.
+    its array as well. The Scalar Engine takes N + 350 cycles alone (v3; N + 264 on v2), less in a pipeline: the
+    difference is latency, for itself too.
     Accumulating matmuls and dependent Vector instructions pay no more than their static overhead.
     """
     if price.transfer is not None:

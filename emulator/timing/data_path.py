@@ -1,14 +1,15 @@
 """How fast operands stream through the Vector, Scalar and GpSimd Engines: floors, performance modes, strides.
 
     Vector:  max(64, elements * stretch / rate) + static overhead
-    Scalar:  max(64, elements * stretch / rate)
+    Scalar:  max(64, elements * stretch / rate) + start-up of the access
              600 instead of 64 where an operand on chip has an address that is known at run time only
     GpSimd:  start-up + elements * stretch
     Sync:    64
 
 in cycles of the engine; "elements" are per partition and already divided by the performance mode; stretch is 2 when an
 operand's innermost stride reaches 16 bytes (AWS architecture guide, access patterns). The shortest interval between
-instructions (64) and the GpSimd start-up are of the NKI reference 2.26, the static overhead of the performance guide.
+instructions (64) and the GpSimd start-up are of the NKI reference 2.26, the static overhead of the performance guide,
+the start-up of an access (60) of the architecture guides.
 
 What engines wait for at the memory ports that they share is the scheduler's (`ports`).
 """
@@ -125,7 +126,7 @@ def _vector(elements: float, call: Call) -> Price:
 
 def _scalar(elements: float, call: Call) -> Price:
     cycles = elements / call.target.scalar_elements_per_cycle
-    padding = max(0.0, _shortest(call) - cycles)
+    padding = max(0.0, _shortest(call) - cycles) + call.target.scalar_static_cycles
     return Price(cycles + padding, padding=padding)
 
 

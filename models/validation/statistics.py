@@ -12,22 +12,11 @@ from trnlab.models.validation.outcome import Outcome
 DISTINCT: Final = 0.05
 """Measurements of two versions that differ by more must be predicted in the same order."""
 
-EXCEPTIONS: Final[Mapping[str, str]] = {
-    "AO-7": "the Vector Engine's active time is right; the profile shows stalls that no documented rule produces",
-    "AO-13": "active times of Vector and Scalar Engine are above every documented cost of these instructions",
-}
-"""Rows that may be off by more than the limit, and why."""
-
-
 ACTIVE_EXCEPTIONS: Final[Mapping[str, str]] = {
     "T2-7 dma": "the profile moved 1.82 GB by its bandwidth share, 23 % more than the printed loops do",
-    "AO AdamW scalar": "the counter leaves no room for tables of sqrt and reciprocal, which alternate in the kernel",
-    **dict.fromkeys(
-        ("AO norm+mm scalar", "AO add+norm+mm scalar", "AO mm+add+norm scalar"),
-        "the counter has 70 to 100 cycles for each instruction above the documented cost, where AO-8's has 8",
-    ),
+    "AO-13 scalar": "the engine computes exp alone, and its counter is 2.3 times that: no documented rule produces it",
 }
-"""Active times that may be off by more than the limit, and why."""
+"""Active times that may be off by more than the limit, and why. No row's time needs an exception."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +33,7 @@ class Statistics:
     """Of the counted rows; errors are fractions.
 
     mean_absolute_error: over all rows; by_group: within each group; balanced: the mean of those
-    worst: the row with the largest absolute error, without and with the named exceptions
+    worst: the row with the largest absolute error
     inside: how many measurements lie in the predicted range
     unseen: rows that came after the rules were fixed, their mean absolute error then and now
     """
@@ -54,7 +43,6 @@ class Statistics:
     balanced: float
     by_group: Mapping[str, float]
     worst: tuple[str, float]
-    worst_of_all: tuple[str, float]
     worst_active: tuple[str, float]
     inside: int
     unseen: tuple[int, float, float]
@@ -68,11 +56,10 @@ class Statistics:
             "balanced_over_groups": self.balanced,
             "by_group": dict(self.by_group),
             "worst_row": list(self.worst),
-            "worst_row_with_exceptions": list(self.worst_of_all),
             "worst_active_time": list(self.worst_active),
             "inside_range": self.inside,
             "unseen_rows": dict(zip(("rows", "error_then", "error_now"), self.unseen, strict=True)),
-            "exceptions": {**EXCEPTIONS, **ACTIVE_EXCEPTIONS},
+            "exceptions": dict(ACTIVE_EXCEPTIONS),
             "orders": [[order.faster, order.slower, order.agrees] for order in self.orders],
         }
 
@@ -105,20 +92,18 @@ def summarise(outcomes: Sequence[Outcome]) -> Statistics:
     counted = [row for row in outcomes if row.case.counted]
     errors = {row.case.name: row.error for row in counted}
     groups = by_group(errors, {row.case.name: row.case.group for row in counted})
-    regular = {name: error for name, error in errors.items() if name not in EXCEPTIONS}
     active = {
         f"{row.case.name} {engine}": item.error
         for row in counted
         for engine, item in row.active.items()
-        if row.case.name not in EXCEPTIONS and f"{row.case.name} {engine}" not in ACTIVE_EXCEPTIONS
+        if f"{row.case.name} {engine}" not in ACTIVE_EXCEPTIONS
     }
     return Statistics(
         rows=len(counted),
         mean_absolute_error=mean(map(abs, errors.values())),
         balanced=mean(groups.values()),
         by_group=groups,
-        worst=_worst(regular),
-        worst_of_all=_worst(errors),
+        worst=_worst(errors),
         worst_active=_worst(active),
         inside=sum(row.inside for row in counted),
         unseen=_unseen(counted),

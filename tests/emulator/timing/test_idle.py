@@ -44,8 +44,8 @@ def test_one_tile_names_its_waits() -> None:
 
     timeline = timeline_of(kernel)
     load = 1300e-9 + 8 * 2048 / (23e9 * 0.813) + 300e-9
-    exp = 1.28e-6 + 512 / 1.2e9
-    latency, add = 350 / 1.2e9, (512 + 50) / 0.96e9
+    exp = 1.28e-6 + (512 + 60) / 1.2e9
+    latency, add = (350 - 60) / 1.2e9, (512 + 50) / 0.96e9
     idle = timeline.idle_seconds
     assert idle["scalar"] == pytest.approx(
         {"dma": load, "semaphore": 35e-9, "end": latency + 35e-9 + add + 60 / 0.96e9}, abs=5e-12
