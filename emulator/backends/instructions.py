@@ -21,10 +21,10 @@ from trnlab.emulator.backends.positions import Placed, Scope, place
 from trnlab.emulator.backends.reference import Print
 from trnlab.emulator.backends.semantics import jitted, meaning_of, row_flags
 from trnlab.emulator.backends.views import opaque, replaced, write
-from trnlab.emulator.backends.widening import Axes, widened
+from trnlab.emulator.backends.widening import Axes, aligned, widened
 from trnlab.emulator.backends.words import stored_word
 from trnlab.emulator.isa.catalogue import CATALOGUE
-from trnlab.emulator.target import Target
+from trnlab.emulator.target import Engine, Target
 
 
 class InstructionLowering:
@@ -91,7 +91,12 @@ class InstructionLowering:
             shaped = [word_math.to_words(f.reshape(o.shape), o.dtype) for f, o in zip(found, written, strict=True)]
             return shaped if arrays or immediates else [opaque(result) for result in shaped]
 
-        axes = [[operands.axes(p) for p in reads], [names for _, names in scalars]]
+        read_axes = [operands.axes(p) for p in reads]
+        if signature.engine is not Engine.TENSOR:
+            like = results[0]
+            arrays = [aligned(array, own, like) for array, own in zip(arrays, read_axes, strict=True)]
+            read_axes = [like if own.is_permuted(like) else own for own in read_axes]
+        axes = [read_axes, [names for _, names in scalars]]
         return list(widened(compute, loops, axes, results)(arrays, hidden))
 
     def store(

@@ -8,10 +8,10 @@ nothing of it knows XLA.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,10 +21,6 @@ from trnlab.emulator.program import IndexArray, OperandSignature, Program
 from trnlab.emulator.repeats import BUFFER, OFFSET, Repeat
 
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
-
-
-TURNS: Final = 2**62
-"""The gap of a family whose buffers use one slot after the other: however far it moves, it moves by no slot."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,7 +65,11 @@ class Advance(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Storage:
-    """The plan: which family each operand row belongs to, and its slot in the first iteration of everything."""
+    """The plan: which family each operand row belongs to, and its slot in the first iteration of everything.
+
+    turns: by operand row, of families whose buffers take turns: the repeat at which its slots are looked up, and the
+           table; None where it finds all its buffers in one slot
+    """
 
     program: Program
     top: Block
@@ -78,6 +78,7 @@ class Storage:
     slot_of: IndexArray
     gaps: IndexArray
     writes: Mask
+    turns: Mapping[int, tuple[Repeat, IndexArray] | None]
 
     @cached_property
     def paths(self) -> dict[Block, tuple[Block, ...]]:
@@ -146,9 +147,10 @@ class Storage:
         family = self.families[int(self.family_of[row])]
         if self.owns(block, family):
             return Advance(offset, 0, offset_table, None)  # its slots move along with the iteration
+        if row in self.turns:
+            turn = self.turns[row]
+            return Advance(offset, 0, offset_table, turn[1] if turn is not None and turn[0] is repeat else None)
         gap = int(self.gaps[family.number])
-        if gap == TURNS:
-            return Advance(offset, 0, offset_table, None)
         return Advance(offset, slot // gap, offset_table, None if slot_table is None else slot_table // gap)
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from math import gcd, prod
 from typing import NamedTuple
 
 import numpy as np
 
-from trnlab.emulator.backends.storage import TURNS, Family, Mask, Storage, innermost_blocks, paths_of, tables_of
-from trnlab.emulator.fold_flatten import execution_order, parts_of
+from trnlab.emulator.backends.slot_turns import Turns, slots_in_turns, turns_of
+from trnlab.emulator.backends.storage import Family, Mask, Storage, innermost_blocks, paths_of, tables_of
+from trnlab.emulator.fold_flatten import Part, execution_order, parts_of
 from trnlab.emulator.nest import Block, live_ranges, nest
 from trnlab.emulator.program import IndexArray, Program
 from trnlab.emulator.repeats import BUFFER, Repeat, classes_of
@@ -127,6 +129,12 @@ class _Planner:
         self.index = self.classes.index_of[program.operands[:, BUFFER]]
         self.slot_of = np.zeros(len(program.operands), np.int64)
         self.family_of = np.zeros(len(program.operands), np.int64)
+        self.turns: dict[int, tuple[Repeat, IndexArray] | None] = {}
+
+    @cached_property
+    def parts(self) -> dict[int, Part]:
+        """Where the executions of every instruction stand in the flat program."""
+        return {number: part for part in parts_of(self.program) for number in part.leaves}
 
     def plan(self, labels: IndexArray) -> Storage:
         rows, buffers = _visits(self.program)
@@ -147,7 +155,9 @@ class _Planner:
             families.append(Family(len(families), buffer, ((0, number),), self.top, 0, 1, written=False))
             gaps.append(1)
         spread = np.asarray(gaps, np.int64)
-        return Storage(self.program, self.top, tuple(families), self.family_of, self.slot_of, spread, self.row_writes)
+        return Storage(
+            self.program, self.top, tuple(families), self.family_of, self.slot_of, spread, self.row_writes, self.turns
+        )
 
     def unused(self, buffers: IndexArray) -> list[int]:
         """Buffers that no instruction touches: arguments handed through, registers that only steer loops."""
@@ -158,26 +168,55 @@ class _Planner:
     def family(self, number: int, rows: IndexArray, members: Sequence[int]) -> tuple[Family, int]:
         owner, depth = self.owner(rows, int(self.deepest[members].min()))
         low, high, gap = self.span(rows, depth)
-        if (high - low) // gap + 1 > len(members) and self.take_turns(members):
-            low, high, gap = 0, 0, TURNS
+        slots = (high - low) // gap + 1
+        written = bool(self.row_writes[rows].any())
         self.family_of[rows] = number
+        taken = self.slots_in_turns(rows, members, depth, slots)
+        if taken is not None:
+            placed = tuple(zip(taken, members, strict=True))
+            return Family(number, self.program.buffers[members[0]], placed, owner, depth, max(taken) + 1, written), 1
         self.slot_of[rows] = (self.index[rows] - low) // gap
         indices = self.classes.index_of[members]
         placed = tuple(zip(((indices - low) // gap).tolist(), members, strict=True))
-        written = bool(self.row_writes[rows].any())
-        slots = (high - low) // gap + 1
         return Family(number, self.program.buffers[members[0]], placed, owner, depth, slots, written), gap
 
-    def take_turns(self, members: Sequence[int]) -> bool:
-        """Whether each buffer is overwritten whole before it is read, and none is used before the last one is done.
+    def slots_in_turns(self, rows: IndexArray, members: Sequence[int], depth: int, slots: int) -> Sequence[int] | None:
+        """A slot for each buffer, in turns, and note where the rows find them; None to give each a slot of its own.
 
-        Irregular loops scatter such buffers over many slots, all but one of which are dead.
+        Only buffers that are overwritten whole before they are read can take turns. And tables keep iterations from
+        running together: it is for loops that never do, or for one slot that all share.
         """
-        if not self.kept.isdisjoint(members):
-            return False
-        first, last = self.ranges.first[members], self.ranges.last[members]
-        order = np.argsort(first)
-        return bool(self.ranges.local[members].all() and (last[order[:-1]] < first[order[1:]]).all())
+        if not self.kept.isdisjoint(members) or not self.ranges.local[members].all():
+            return None
+        taken = slots_in_turns(self.ranges.first[members].tolist(), self.ranges.last[members].tolist())
+        count = max(taken) + 1
+        if count >= slots or not (self.is_irregular(rows, depth) if count > 1 else slots > len(members)):
+            return None
+        slot_of = dict(zip(members, taken, strict=True))
+        turns = {row: self.turns_of_row(row, slot_of) for row in rows.tolist()}
+        if any(turn.slots.ndim and max(turn.slots.shape[:depth], default=1) > 1 for turn in turns.values()):
+            return None  # the owner's iterations would have to agree on them
+        for row, (around, table) in turns.items():
+            self.slot_of[row] = int(table) if not table.ndim else 0
+            self.turns[row] = (around[table.ndim - 1], table) if table.ndim else None
+        return taken
+
+    def is_irregular(self, rows: IndexArray, depth: int) -> bool:
+        """Whether only repeats that are never merged move the rows to other buffers: those with tables."""
+        moved = set[Repeat]()
+        for row in rows.tolist():
+            for block in self.paths[self.block_of[int(self.instruction_of[row])]][depth:]:
+                repeat = block.loop
+                if not isinstance(repeat, Repeat):
+                    continue
+                step = repeat.steps[row - int(self.program.operand_starts[block.begin]), BUFFER]
+                if step or (repeat.tables and BUFFER in tables_of(repeat).get(row, {})):
+                    moved.add(repeat)
+        return all(repeat.tables or repeat.trip_table is not None for repeat in moved)
+
+    def turns_of_row(self, row: int, slot_of: Mapping[int, int]) -> Turns:
+        number = int(self.instruction_of[row])
+        return turns_of(self.program, self.parts[number], row, number, slot_of)
 
     def owner(self, rows: IndexArray, depth: int) -> tuple[Block, int]:
         """The innermost possible owner that all rows follow alike."""

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 
 from trnlab.emulator.nest import Block
 
@@ -23,6 +23,10 @@ class Axes(NamedTuple):
 
     names: tuple[Block | None, ...]
 
+    def is_permuted(self, other: Axes) -> bool:
+        """Whether both have the same axes in different orders."""
+        return self != other and sorted(map(id, self.names)) == sorted(map(id, other.names))
+
     def peel(self, loops: Sequence[Block]) -> list[int | None]:
         """The axis of each repeat at the time when those before it are gone; None where the array has no such axis."""
         left = list(self.names)
@@ -32,6 +36,18 @@ class Axes(NamedTuple):
             if loop in left:
                 left.remove(loop)
         return found
+
+
+def aligned(array: Array, axes: Axes, like: Axes) -> Array:
+    """The array with the repeats' axes where another one has them, if it has the same."""
+    if not axes.is_permuted(like):
+        return array
+    left = list(range(len(axes.names)))
+    order = []
+    for name in like.names:
+        order.append(next(axis for axis in left if axes.names[axis] is name))
+        left.remove(order[-1])
+    return lax.transpose(array, order)
 
 
 def widened(

@@ -6,24 +6,27 @@ import re
 from math import prod
 
 import jax
+import ml_dtypes
 import numpy as np
 
 import trnlab.emulator.nki as nki
 import trnlab.emulator.nki.isa as nisa
 import trnlab.emulator.nki.language as nl
+from tests.bench.kernels import matmul_blocked
 from tests.emulator.backends.harness import load, normal, store
 from trnlab.emulator import launch
 from trnlab.kernels.matmul import matmul
 
 
-def copied_in_loops(text: str) -> list[int]:
-    """Elements of every array that is copied inside the body of a while loop."""
+def copied_in_loops(text: str, dtype: str = "") -> list[int]:
+    """Elements of every array (of a dtype, where one is given) that is copied inside the body of a while loop."""
+    copies = dtype + r"\[([\d,]*)\]\S* copy\("
     bodies = re.findall(r"body=%([\w.\-]+)", text)
     found = []
     for body in bodies:
         start = text.index(f"\n%{body} ")
         lines = text[start : text.index("\n}", start)]
-        found += [prod(int(n) for n in shape.split(",") if n) for shape in re.findall(r"\[([\d,]*)\]\S* copy\(", lines)]
+        found += [prod(int(n) for n in shape.split(",") if n) for shape in re.findall(copies, lines)]
     assert bodies, "no loop to look into"
     return found
 
@@ -33,6 +36,13 @@ def test_accumulation_loops_copy_no_storage() -> None:
     a, b = normal(0, 1024, 256), normal(1, 1024, 512)
     text = jax.jit(matmul).lower(a, b).compile().as_text()
     assert max(copied_in_loops(text), default=0) < 256 * 512
+
+
+def test_sums_in_sbuf_are_changed_in_place() -> None:
+    """Their parts lie in another order than the results of the merged matmuls that are added to them."""
+    lhsT, rhs = normal(4, 2048, 512, dtype=ml_dtypes.bfloat16), normal(5, 2048, 2048, dtype=ml_dtypes.bfloat16)
+    text = jax.jit(matmul_blocked).lower(lhsT, rhs).compile().as_text()
+    assert max(copied_in_loops(text, "f32"), default=0) < 512 * 1024
 
 
 @nki.jit
