@@ -85,8 +85,13 @@ def blocked_free(lhs: Any, rhs: Any, tiles: int = 2) -> Any:
     return result
 
 
-def blocked(lhs: Any, rhs: Any, tiles_m: int = 16, tiles_n: int = 2, tiles_k: int = 8) -> Any:
-    """All three dimensions blocked; sums over K blocks are kept in SBUF, in the dtype of the operands."""
+def blocked(
+    lhs: Any, rhs: Any, tiles_m: int = 16, tiles_n: int = 2, tiles_k: int = 8, *, loads_again: bool = False
+) -> Any:
+    """All three dimensions blocked; sums over K blocks are kept in SBUF, in the dtype of the operands.
+
+    loads_again: a block of rhs is loaded for every block of rows, not once for all
+    """
     result, (depth, rows) = _result(lhs, rhs), lhs.shape
     width = tiles_n * COLUMNS
     for start in range(0, rhs.shape[1], width):
@@ -95,8 +100,9 @@ def blocked(lhs: Any, rhs: Any, tiles_m: int = 16, tiles_n: int = 2, tiles_k: in
             nisa.memset(place, 0.0)
         for block in range(depth // DEPTH // tiles_k):
             depths = range(block * tiles_k, (block + 1) * tiles_k)
-            right = [_load(rhs, k, start, width) for k in depths]
             for m in range(0, rows // ROWS, tiles_m):
+                if not m or loads_again:
+                    right = [_load(rhs, k, start, width) for k in depths]
                 left = [_load(lhs, k, m * ROWS, tiles_m * ROWS) for k in depths]
                 _multiply_block(left, right, sums[m : m + tiles_m])
         for m, total in enumerate(sums):

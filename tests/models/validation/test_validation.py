@@ -238,8 +238,7 @@ def test_published_measurements_are_met_as_closely_as_stated(published: list[Out
 def test_published_bytes_and_readings(published: list[Outcome]) -> None:
     rows = {row.case.name: row for row in published}
     for name, row in rows.items():
-        # T2-7's printed loops move less than its profile says (`ACTIVE_EXCEPTIONS`).
-        if row.hbm_bytes is not None and f"{name} dma" not in ACTIVE_EXCEPTIONS:
+        if row.hbm_bytes is not None:
             assert abs(row.hbm_bytes.error) <= 0.01, name
     # Read off figures to about 20 ns at either end of five bars.
     for name in ("DMA ex1", "DMA ex2", "T4-2"):
