@@ -163,7 +163,7 @@ def format_pages(targets: Sequence[Target]) -> tuple[FormatPage, ...]:
 def as_json(found: FormatPage | Iterable[FormatPage]) -> str:
     """A page as a JSON object, or several as an array; nothing but the fields of the dataclasses."""
     data = asdict(found) if isinstance(found, FormatPage) else [asdict(page) for page in found]
-    return json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False)
+    return json.dumps(data, indent=2, allow_nan=False)
 
 
 # -------------------------------------------------------------------------------------------------------- the parts

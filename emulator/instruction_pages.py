@@ -201,7 +201,7 @@ def pages(targets: Sequence[Target] = ALL_TARGETS) -> tuple[InstructionPage, ...
 def as_json(found: InstructionPage | Iterable[InstructionPage]) -> str:
     """A page as a JSON object, or several as an array; nothing but the fields of the dataclasses."""
     data = asdict(found) if isinstance(found, InstructionPage) else [asdict(page) for page in found]
-    return json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False)
+    return json.dumps(data, indent=2, allow_nan=False)
 
 
 # -------------------------------------------------------------------------------------------------------- the parts

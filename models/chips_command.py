@@ -60,7 +60,7 @@ def show_chips(
         raise ModelError("--figure or --toml", "all chips", "one chip: name it")
     chips = [chip_named(each) for each in chip_names()] if name is None else [chip_named(name, figures=chosen)]
     if as_data:
-        sys.stdout.write(json.dumps([sheet_dict(chip) for chip in chips], indent=2, ensure_ascii=False) + "\n")
+        sys.stdout.write(json.dumps([sheet_dict(chip) for chip in chips], indent=2) + "\n")
     elif as_toml:
         sys.stdout.write(to_toml(chips[0]))
     elif name is None:
@@ -73,7 +73,7 @@ def _show_systems(name: str | None, as_data: bool, *, has_more: bool) -> None:
     if name is not None or has_more:
         raise ModelError("--systems", name or "--figure or --toml", "alone or with --json: it lists all")
     if as_data:
-        sys.stdout.write(json.dumps(systems_data(), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+        sys.stdout.write(json.dumps(systems_data(), indent=2, allow_nan=False) + "\n")
     else:
         print_systems(Console())
 

@@ -48,7 +48,7 @@ def claims(
     else:
         _print_map(gpt_oss_map(map_of), console)
     if json_file is not None:
-        text = json.dumps(_as_data(), indent=2, ensure_ascii=False, allow_nan=False)
+        text = json.dumps(_as_data(), indent=2, allow_nan=False)
         write_whole(json_file, lambda path: _write(path, text))
     if picture is not None:
         figure = draw_maps(claim_maps())

@@ -52,7 +52,7 @@ def roofline(
     if as_data:
         rows = zip(lines, points, missing, strict=True)
         data = [roofline_dict(line, found) | {"not_run": absent} for line, found, absent in rows]
-        sys.stdout.write(json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+        sys.stdout.write(json.dumps(data, indent=2, allow_nan=False) + "\n")
     else:
         _print(lines, points, missing)
     if picture is not None:

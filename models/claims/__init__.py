@@ -68,4 +68,4 @@ def to_pandas(claims: tuple[Claim, ...] | None = None) -> Any:
 def as_json(claims: tuple[Claim, ...] | None = None, *, indent: int | None = 2) -> str:
     """The claims as a JSON array, values in base units."""
     table = claims_table() if claims is None else claims
-    return json.dumps([claim.as_dict() for claim in table], indent=indent, ensure_ascii=False, allow_nan=False)
+    return json.dumps([claim.as_dict() for claim in table], indent=indent, allow_nan=False)

@@ -126,7 +126,7 @@ class EfficiencyTable:
             {"chip": chip, "shape": list(shape), "value": asdict(entry.value), **_words(entry)}
             for (chip, shape), entry in self.entries.items()
         ]
-        return json.dumps(rows, indent=2, ensure_ascii=False, allow_nan=False)
+        return json.dumps(rows, indent=2, allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str, defaults: Mapping[KernelName, Quantity]) -> EfficiencyTable:

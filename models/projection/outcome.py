@@ -187,7 +187,7 @@ class Projection:
             }
             for used in self.efficiencies
         ]
-        return json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False)
+        return json.dumps(data, indent=2, allow_nan=False)
 
     def to_pandas(self) -> Any:
         """The records as a pandas DataFrame.

@@ -156,7 +156,7 @@ class TrainingProjection:
             "notes": self.all_notes,
             "records": self.records(),
         }
-        return json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False)
+        return json.dumps(data, indent=2, allow_nan=False)
 
     def to_pandas(self) -> Any:
         """The records as a pandas DataFrame.

@@ -95,7 +95,7 @@ class Contents:
                 for table in self.tables()
             ],
         }
-        return json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False)
+        return json.dumps(data, indent=1, allow_nan=False)
 
 
 STEPS: Final = 7

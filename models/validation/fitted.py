@@ -60,8 +60,8 @@ FITTED: Final[tuple[FittedConstant, ...]] = (
         name="vector_static_cycles",
         grid=_STATIC_CYCLES,
         generations=(3,),
-        basis="AWS guides say about 100; the active time of T2-7 gives 46, and QL's 14 rows of attention are 8.5 % off "
-        "with 40, 9.1 % with 60, 11.0 % with 100.",
+        basis="AWS guides say about 100; the active time of T2-7 gives 46, and QL's 14 rows of attention are 6.5 % off "
+        "with 40, 7.2 % with 60, 8.9 % with 100.",
     ),
     FittedConstant(
         name="dma_sustained_efficiency_floor",
@@ -85,7 +85,7 @@ FITTED: Final[tuple[FittedConstant, ...]] = (
         name="execution_overhead_seconds",
         grid=_OVERHEADS,
         generations=(3,),
-        basis="with 0, 10, 20, 40 µs QL's 14 rows of attention are 6.3, 6.5, 6.9, 8.9 % off, its 5 of quantisation "
+        basis="with 0, 10, 20, 40 µs QL's 14 rows of attention are 6.6, 6.8, 7.1, 8.7 % off, its 5 of quantisation "
         "11, 8, 17, 38 %.",
     ),
 )

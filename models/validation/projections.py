@@ -154,7 +154,7 @@ class ProjectionValidation:
             "serving": [_serving(row) for row in self.serving],
             "cross_checks": [_check(check) for check in self.checks],
         }
-        return json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False)
+        return json.dumps(data, indent=2, allow_nan=False)
 
 
 def kernel_residuals() -> tuple[Residual, ...]:

@@ -137,6 +137,15 @@ def test_claims_stay_readable_on_a_narrow_terminal(typed: Typed) -> None:
     assert not [line for line in lines if "…" in line]
 
 
+@pytest.mark.parametrize("command", [("isa", "--json"), ("dtypes", "--json"), ("chips", "--json")])
+def test_data_can_be_printed_in_any_encoding(typed: Typed, command: tuple[str, ...]) -> None:
+    """Units have a letter beyond ASCII, and output may go through a pipe that knows nothing else."""
+    code, output, _ = typed(*command)
+    assert code == 0
+    assert output.isascii()
+    assert json.loads(output)
+
+
 def test_isa_prints_a_table_a_page_and_data(typed: Typed, tmp_path: Path) -> None:
     code, table, _ = typed("isa", "--target", "trn2")
     assert code == 0
