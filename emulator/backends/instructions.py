@@ -92,6 +92,8 @@ class InstructionLowering:
             return shaped if arrays or immediates else [opaque(result) for result in shaped]
 
         read_axes = [operands.axes(p) for p in reads]
+        # What is changed in place stays in its order, or XLA copies it. Dots are left alone: XLA may add up otherwise
+        # where it sees a transposition.
         if signature.engine is not Engine.TENSOR:
             like = results[0]
             arrays = [aligned(array, own, like) for array, own in zip(arrays, read_axes, strict=True)]

@@ -59,7 +59,7 @@ def _round_size(trips: int, most: int) -> int:
 def is_parallel(storage: Storage, block: Block) -> bool:
     """Whether the repeat's iterations are independent and all of its instructions can be widened."""
     assert isinstance(block.loop, Repeat)
-    if block.loop.trip_table is not None or _steers(storage, block):
+    if block.loop.trip_table is not None or _steers(storage, block) or _chooses_slots(storage, block):
         return False
     if not all(_widens(storage, number) for number in range(block.begin, block.end)):
         return False
@@ -83,6 +83,13 @@ def _steers(storage: Storage, block: Block) -> bool:
         if any(table.ndim > axis and table.shape[axis] > 1 for table in tables):
             return True
     return False
+
+
+def _chooses_slots(storage: Storage, block: Block) -> bool:
+    """Whether the slot of some operand inside, one of those taken in turns, depends on the iteration."""
+    axis = sum(isinstance(around.loop, Repeat) for around in storage.paths[block]) - 1
+    turns = (storage.turns.get(row) for row in storage.rows(block))
+    return any(turn is not None and turn[1].ndim > axis and turn[1].shape[axis] > 1 for turn in turns)
 
 
 def _widens(storage: Storage, number: int) -> bool:

@@ -189,7 +189,6 @@ def locate(plan: Plan, row: int, scope: Scope, *, inside_buffer: bool = False) -
             shape.append(at.iterations)
             strides.append(stride)
             loops.append(block)
-    offset = _looked_up(offset, moves, numbers)
     view = View(
         name=operand.name,
         size=storage_size(plan, family, scope) * own // item,
@@ -200,7 +199,7 @@ def locate(plan: Plan, row: int, scope: Scope, *, inside_buffer: bool = False) -
         offset=offset,
         moves=tuple(moves),
     )
-    return Located(view, tuple(numbers), tuple(loops))
+    return _looked_up(Located(view, tuple(numbers), tuple(loops)))
 
 
 def _tables(advance: Advance, slots: int) -> list[tuple[IndexArray, int]]:
@@ -214,18 +213,25 @@ def _tables(advance: Advance, slots: int) -> list[tuple[IndexArray, int]]:
     return found
 
 
-def _looked_up(offset: int, moves: list[Move], numbers: list[Number]) -> int:
-    """What is left of an offset when the first table that moves the view holds it too, for entries are free.
+def _looked_up(located: Located) -> Located:
+    """With the view's offset in the first table that moves it, where it is a slice all the same: entries are free.
 
     Lookups that differ only in their entries are one kernel to XLA; a sum after each would be one for every summand.
     """
-    for at, (move, number) in enumerate(zip(moves, numbers, strict=True)):
-        if isinstance(number, Lookup):
-            units, left = divmod(offset, move.unit)
-            moves[at] = Move(move.unit, move.low + units, move.high + units)
-            numbers[at] = number._replace(entries=number.entries + np.int32(units))
-            return left
-    return offset
+    view, numbers, loops = located
+    at = next((at for at, number in enumerate(numbers) if isinstance(number, Lookup)), None)
+    if at is None:
+        return located
+    table, move = numbers[at], view.moves[at]
+    assert isinstance(table, Lookup)
+    units, left = divmod(view.offset, move.unit)
+    moves = list(view.moves)
+    moves[at] = Move(move.unit, move.low + units, move.high + units)
+    lifted = view._replace(offset=left, moves=tuple(moves))
+    if lifted.box() is None and view.box() is not None:
+        return located
+    entries = table._replace(entries=table.entries + np.int32(units))
+    return Located(lifted, (*numbers[:at], entries, *numbers[at + 1 :]), loops)
 
 
 def slot_of(plan: Plan, row: int, scope: Scope) -> int | None:

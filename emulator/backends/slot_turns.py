@@ -21,7 +21,8 @@ class Turns(NamedTuple):
     """The slots of one operand row.
 
     around: the repeats around it, outermost first
-    slots:  one axis for each, of size 1 where the slot is the same; trailing axes of size 1 are left out
+    slots:  one axis for each, of size 1 where the slot is the same; trailing axes of size 1 are left out; 0, or the
+            slot of the others, for iterations that are not executed
     """
 
     around: tuple[Repeat, ...]

@@ -14,7 +14,7 @@ from trnlab.emulator.backends.storage import Family, Mask, Storage, innermost_bl
 from trnlab.emulator.fold_flatten import Part, execution_order, parts_of
 from trnlab.emulator.nest import Block, live_ranges, nest
 from trnlab.emulator.program import IndexArray, Program
-from trnlab.emulator.repeats import BUFFER, Repeat, classes_of
+from trnlab.emulator.repeats import BUFFER, OFFSET, Repeat, classes_of
 
 
 def plan_storage(program: Program) -> Storage:
@@ -194,7 +194,8 @@ class _Planner:
             return None
         slot_of = dict(zip(members, taken, strict=True))
         turns = {row: self.turns_of_row(row, slot_of) for row in rows.tolist()}
-        if any(turn.slots.ndim and max(turn.slots.shape[:depth], default=1) > 1 for turn in turns.values()):
+        owned = len(self.repeats_around(int(rows[0]))) - len(self.repeats_around(int(rows[0]), depth))
+        if any(max(turn.slots.shape[:owned], default=1) > 1 for turn in turns.values()):
             return None  # the owner's iterations would have to agree on them
         for row, (around, table) in turns.items():
             self.slot_of[row] = int(table) if not table.ndim else 0
@@ -202,17 +203,28 @@ class _Planner:
         return taken
 
     def is_irregular(self, rows: IndexArray, depth: int) -> bool:
-        """Whether only repeats that are never merged move the rows to other buffers: those with tables."""
-        moved = set[Repeat]()
+        """Whether every repeat that moves one of the rows to another buffer would run one by one all the same.
+
+        It does where its trips vary, or where a table moves one of the rows, or any operand inside its buffer.
+        """
+        moved, never_merged = set[Repeat](), set[Repeat]()
         for row in rows.tolist():
-            for block in self.paths[self.block_of[int(self.instruction_of[row])]][depth:]:
-                repeat = block.loop
-                if not isinstance(repeat, Repeat):
-                    continue
-                step = repeat.steps[row - int(self.program.operand_starts[block.begin]), BUFFER]
-                if step or (repeat.tables and BUFFER in tables_of(repeat).get(row, {})):
+            for repeat in self.repeats_around(row, depth):
+                columns = tables_of(repeat).get(row, {}) if repeat.tables else {}
+                if BUFFER in columns or self.step_of(repeat, row):
                     moved.add(repeat)
-        return all(repeat.tables or repeat.trip_table is not None for repeat in moved)
+                if BUFFER in columns or repeat.trip_table is not None:
+                    never_merged.add(repeat)
+        return all(repeat in never_merged or any(t.column == OFFSET for t in repeat.tables) for repeat in moved)
+
+    def repeats_around(self, row: int, depth: int = 0) -> list[Repeat]:
+        """The repeats around an operand row, but for those among the outermost `depth` blocks."""
+        path = self.paths[self.block_of[int(self.instruction_of[row])]][depth:]
+        return [block.loop for block in path if isinstance(block.loop, Repeat)]
+
+    def step_of(self, repeat: Repeat, row: int) -> int:
+        """By how many buffers an iteration of a repeat moves a row."""
+        return int(repeat.steps[row - int(self.program.operand_starts[repeat.begin]), BUFFER])
 
     def turns_of_row(self, row: int, slot_of: Mapping[int, int]) -> Turns:
         number = int(self.instruction_of[row])

@@ -179,9 +179,10 @@ OVERHEADS: Final[dict[str, Row]] = {
     "scalar_static_cycles": Row(
         unit="cycle",
         published=(60, 60, 60),
-        source=f"{GUIDES}: start-up of an SBUF or PSUM access, printed for v2, where five active-time counters of "
-        "NKIBench's profiles give 8 to 115; the times published for v3 hardly depend on it",
-        klass=("documented", "assumed", "assumed"),
+        source=f"{GUIDES} print 60 cycles for the start-up of an access on v2, part of which engines can hide; that it "
+        "occupies the engine is inferred from five active-time counters of NKIBench's profiles, which give 8 to 115; "
+        "the times published for v3 hardly depend on it",
+        klass=("derived", "assumed", "assumed"),
         bands={2: (0, 120), 3: (0, 120), 4: (0, 120)},
         projected=(60, 60, 60 * _AT_HIGH_VECTOR_CLOCK),
         reason=_NANOSECONDS_STAY,

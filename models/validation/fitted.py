@@ -89,7 +89,7 @@ FITTED: Final[tuple[FittedConstant, ...]] = (
         "11, 8, 17, 38 %.",
     ),
 )
-"""Every fitted constant."""
+"""Every constant fitted to rows' times. `scalar_static_cycles` follows active times; no row's time asks for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

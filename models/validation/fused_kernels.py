@@ -74,9 +74,10 @@ def _product(left: Sequence[Any], right: Sequence[Any], into: Any) -> None:
 def adamw(theta: Any, gradient: Any, first: Any, second: Any) -> Any:
     """One step of AdamW on [M, N], tiles of 128 x 1024 computed in halves.
 
-    Three results of every half are in PSUM, as the published bytes say, and are taken to be those that meet an operand
-    in SBUF next. The reciprocal is a power on the Vector Engine: the Scalar Engine's active time has no room for tables
-    of sqrt and reciprocal in turn, the Vector Engine's none for the eight cycles per element of `reciprocal`.
+    Three results of every half are in PSUM: the profile's `psum_write_bytes` are three times 2 KiB for each of the 344
+    halves. They are taken to be those that meet an operand in SBUF next. The reciprocal is a power on Vector,
+    because Scalar's active time has no room for tables of sqrt and reciprocal in turn, and Vector's none for
+    the eight cycles per element of `reciprocal`.
     """
     rows, columns = theta.shape
     result = _result(rows, columns)

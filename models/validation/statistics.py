@@ -13,7 +13,7 @@ DISTINCT: Final = 0.05
 """Measurements of two versions that differ by more must be predicted in the same order."""
 
 ACTIVE_EXCEPTIONS: Final[Mapping[str, str]] = {
-    "T2-7 dma": "the bytes are right; they took 25 % longer than the published curve has for transfers of their size",
+    "T2-7 dma": "its transfers took 25 % longer than the published curve has for transfers of their size",
     "AO-13 scalar": "the engine computes exp alone, and its counter is 2.3 times that: no documented rule produces it",
 }
 """Active times that may be off by more than the limit, and why. No row's time needs an exception."""

@@ -124,17 +124,20 @@ def warm_pairs(launch: Action, peer: Action, repeats: int) -> tuple[list[float],
 
 @contextmanager
 def fresh_memory() -> Iterator[None]:
-    """Inside the block every large result takes its memory from the system, whoever makes it.
+    """Inside the block results from 1 MiB on take their memory from the system, whoever makes them (with glibc).
 
-    XLA always does. glibc's malloc, which PyTorch uses, may instead give out pages that some earlier array left: then
-    the peer is spared the page faults that are most of such an action's time, in some runs and not in others.
+    Otherwise an action is spared the page faults, most of its time, in those runs in which malloc happens to have pages
+    that an earlier array left. Afterwards the limit is where glibc's own, which grows with use, ends.
     """
-    set_option = getattr(ctypes.CDLL(None), "mallopt", lambda option, value: 1)
-    set_option(M_MMAP_THRESHOLD, SMALLEST_MAPPED)
+    set_option = getattr(ctypes.CDLL(None), "mallopt", None)
+    if set_option is None:
+        yield
+        return
+    assert set_option(M_MMAP_THRESHOLD, SMALLEST_MAPPED), "malloc did not take its limit"
     try:
         yield
     finally:
-        set_option(M_MMAP_THRESHOLD, 32 * SMALLEST_MAPPED)  # where glibc's own, which grows, ends
+        set_option(M_MMAP_THRESHOLD, 32 * SMALLEST_MAPPED)
 
 
 def assert_agree(found: Any, expected: Any, tolerance: float) -> None:

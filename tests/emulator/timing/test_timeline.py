@@ -244,6 +244,20 @@ def test_the_range_spans_the_assumed_costs() -> None:
     assert slower == pytest.approx(10 * 50 / 0.96e9 + load_seconds * (1 / 0.9 - 1), abs=10e-12)  # ten roundings
 
 
+def test_the_range_takes_the_scalar_engine_at_its_fastest() -> None:
+    def squares(x: Any) -> Any:
+        tile, result = load(x), nl.ndarray(x.shape, dtype=x.dtype, buffer=nl.sbuf)
+        for _ in range(100):
+            nisa.activation(result, nl.square, tile)
+        return x
+
+    timeline = schedule(traced(squares, array((128, 512))), "trn2")
+    assert timeline.busy_seconds["scalar"] == pytest.approx(100 * (512 + 60) / 1.2e9, rel=1e-6)
+    assert timeline.range.low == pytest.approx(
+        100 * 512 / 1.2e9, rel=1e-6
+    )  # the start-up of an access: 0 to 120 cycles
+
+
 @pytest.mark.parametrize("kernel", [eight_matmuls, load_exp_store, ping_pong])
 @pytest.mark.parametrize("clock", ["tensor_clock_hz", "vector_clock_hz", "scalar_clock_hz"])
 def test_a_faster_clock_never_makes_these_kernels_slower(kernel: Any, clock: str) -> None:
