@@ -27,7 +27,6 @@ REPEATS = 9
 PAGE_WIDTH = 150  # characters, where the output is no terminal
 Section = Callable[[Sizes, argparse.Namespace], list[Case]]
 SECTIONS: dict[str, Section] = {
-    "quantize": lambda sizes, options: quantize_cases(sizes, options.repeats),
     "xla": lambda sizes, options: xla_cases(sizes, options.repeats),
     "interpreters": lambda sizes, _: interpreter_cases(sizes),
     "library": lambda sizes, options: [library_case(sizes.library_tokens, options.nki_library)],
@@ -37,6 +36,8 @@ SECTIONS: dict[str, Section] = {
     "reference": lambda sizes, _: reference_cases(sizes),
     "timeline": lambda sizes, _: timeline_cases(sizes),
     "memory": lambda sizes, _: memory_cases(sizes),
+    # Last, for it changes how malloc works.
+    "quantize": lambda sizes, options: quantize_cases(sizes, options.repeats),
 }
 
 

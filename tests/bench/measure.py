@@ -22,7 +22,8 @@ from trnlab.emulator import Kernel, run
 Action = Callable[[], Any]
 COMPILE_EVENT = "/jax/core/compile/backend_compile_duration"  # JAX reports it whenever XLA compiles something
 TARGET = "trn3"
-M_MMAP_THRESHOLD, SMALLEST_MAPPED = -3, 2**20  # mallopt(3): its name for the option, and bytes
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # mallopt(3)
+SMALLEST_MAPPED, GROWN_LIMIT = 2**20, 2**25  # bytes; the latter is where glibc's own limit, which grows with use, ends
 
 
 @dataclass(frozen=True)
@@ -127,17 +128,20 @@ def fresh_memory() -> Iterator[None]:
     """Inside the block results from 1 MiB on take their memory from the system, whoever makes them (with glibc).
 
     Otherwise an action is spared the page faults, most of its time, in those runs in which malloc happens to have pages
-    that an earlier array left. Afterwards the limit is where glibc's own, which grows with use, ends.
+    that an earlier array left. Afterwards the limits are those that glibc's own, which grow with use, end at.
     """
-    set_option = getattr(ctypes.CDLL(None), "mallopt", None)
-    if set_option is None:
+    library = ctypes.CDLL(None)
+    set_option, trim = getattr(library, "mallopt", None), getattr(library, "malloc_trim", None)
+    if set_option is None or trim is None:
         yield
         return
     assert set_option(M_MMAP_THRESHOLD, SMALLEST_MAPPED), "malloc did not take its limit"
+    trim(0)
     try:
         yield
     finally:
-        set_option(M_MMAP_THRESHOLD, 32 * SMALLEST_MAPPED)
+        set_option(M_MMAP_THRESHOLD, GROWN_LIMIT)
+        set_option(M_TRIM_THRESHOLD, 2 * GROWN_LIMIT)
 
 
 def assert_agree(found: Any, expected: Any, tolerance: float) -> None:

@@ -135,13 +135,13 @@ def quantizer_case(name: str, direction: str, peer: str, sizes: Sizes, repeats: 
 
 
 def quantize_cases(sizes: Sizes, repeats: int) -> list[Case]:
-    """Every format and direction beside every peer, and the matmul of the size that the others have."""
+    """The matmul of the size that the others have, and every format and direction beside every peer."""
     return [
+        mx_case(replace(sizes, mx=sizes.matmul), repeats),
         *(
             quantizer_case(name, direction, peer, sizes, repeats)
             for direction in ("quantize", "dequantize")
             for name in FORMATS
             for peer in PEERS
         ),
-        mx_case(replace(sizes, mx=sizes.matmul), repeats),
     ]
