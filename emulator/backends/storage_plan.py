@@ -259,11 +259,8 @@ class _Planner:
         low, high = self.index[rows].copy(), self.index[rows].copy()
         gap = int(np.gcd.reduce(low - low.min()))
         for position, row in enumerate(rows.tolist()):
-            for block in self.paths[self.block_of[int(self.instruction_of[row])]][depth:]:
-                repeat = block.loop
-                if not isinstance(repeat, Repeat):
-                    continue
-                step = int(repeat.steps[row - int(self.program.operand_starts[block.begin]), BUFFER])
+            for repeat in self.repeats_around(row, depth):
+                step = self.step_of(repeat, row)
                 values = tables_of(repeat).get(row, {}).get(BUFFER) if repeat.tables else None
                 moved = np.arange(repeat.trips) * step
                 gap = gcd(gap, step)

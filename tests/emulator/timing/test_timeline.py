@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from dataclasses import replace
 from math import ceil
@@ -242,6 +243,21 @@ def test_the_range_spans_the_assumed_costs() -> None:
     # The load's descriptors of 2 KiB are above the band of the DMA floor; eight of them take 1/0.9 of their time.
     load_seconds = 8 * 2048 / (23e9 * 0.813)
     assert slower == pytest.approx(10 * 50 / 0.96e9 + load_seconds * (1 / 0.9 - 1), abs=10e-12)  # ten roundings
+
+
+def test_the_search_for_cycles_goes_on_after_a_schedule_and_after_a_failed_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    program = traced(load_exp_store, array((128, 512)))
+    schedule(program, "trn2")
+    assert gc.isenabled()
+
+    def broken(*_: Any) -> Any:
+        assert not gc.isenabled()
+        raise ArithmeticError
+
+    monkeypatch.setattr("trnlab.emulator.timing.timeline.make_plan", broken)
+    with pytest.raises(ArithmeticError):
+        schedule(program, "trn2")
+    assert gc.isenabled()
 
 
 def test_the_range_takes_the_scalar_engine_at_its_fastest() -> None:
