@@ -38,11 +38,17 @@ _OVERHEADS: Final = ("minimum_initiation_interval_cycles", "access_latency_cycle
 _ADDRESSED: Final = ("run_time_address_interval_cycles",)
 _NUMBERS: Final[Mapping[Engine, tuple[str, ...]]] = {
     Engine.TENSOR: ("tensor_clock_hz", "tensor_sustained_clock_factor", "tensor_start_cycles", *_OVERHEADS),
-    Engine.VECTOR: ("vector_clock_hz", "vector_elements_per_cycle", "vector_static_cycles", *_OVERHEADS, *_ADDRESSED),
+    Engine.VECTOR: (
+        "vector_clock_hz",
+        "vector_elements_per_cycle",
+        "vector_reciprocal_cycles_per_element",
+        "vector_static_cycles",
+        *_OVERHEADS,
+        *_ADDRESSED,
+    ),
     Engine.SCALAR: (
         "scalar_clock_hz",
         "scalar_elements_per_cycle",
-        "scalar_static_cycles",
         "scalar_dependent_latency_cycles",
         "minimum_initiation_interval_cycles",
         *_ADDRESSED,
@@ -59,6 +65,10 @@ _NUMBERS: Final[Mapping[Engine, tuple[str, ...]]] = {
         "dma_engines",
         "dma_bytes_per_second_per_engine",
         "dma_minimum_descriptor_ns",
+        "dma_descriptor_overhead_ns",
+        "dma_transfer_overhead_ns",
+        "dma_dynamic_start_ns",
+        "dma_dynamic_descriptor_ns",
         "dma_start_latency_ns",
         "dma_completion_latency_ns",
     ),
@@ -329,7 +339,7 @@ def _cost(spec: InstructionSpec, targets: Sequence[Target]) -> CostPage:
 def _numbers(engines: Iterable[Engine], targets: Iterable[Target]) -> Iterator[Number]:
     names = dict.fromkeys(name for engine in engines for name in _NUMBERS[engine])
     for target in targets:
-        for name in names:
+        for name in (name for name in names if name in target.provenance):  # not every generation has each
             fact = target.provenance[name]
             yield Number(
                 target=target.name,

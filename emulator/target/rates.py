@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Final
 
 from trnlab.emulator.target.facts import (
+    ACTIVE_TIMES,
     ADA,
     CHIP_PAGES,
     DAA,
@@ -28,8 +29,11 @@ from trnlab.emulator.target.facts import (
     LATENCY_FIT,
     LIMITS,
     MEMORY_SPEEDUP,
+    OPTIMIZATION_TUTORIAL,
+    PACKET_TIMES,
     PERFORMANCE_GUIDE,
     SIZES,
+    SMALL_TRANSFERS,
     TENSOR_ARRAY,
     ULTRASERVER_PAGES,
     Conflicts,
@@ -57,6 +61,8 @@ _NANOSECONDS_STAY = "assumed: fixed overheads stay the same in nanoseconds"
 # 1.5 times the work per second at 1.4 GHz instead of 1.2 GHz.
 _TRN4_HIGH_WIDTH = 1.5 * 1.2 / 1.4
 _AT_HIGH_VECTOR_CLOCK = 1.4 / 1.2
+# Trainium3's DMA engines are assumed to lose the same share to descriptors and transfers as Trainium2's.
+_SAME_SHARE = 23 / 33
 
 
 CLOCKS: Final[dict[str, Row]] = {
@@ -125,6 +131,14 @@ WIDTHS: Final[dict[str, Row]] = {
         published=(4, 4, 4),
         source=f"{ISA}, engine selection: rsqrt at a quarter of the Scalar Engine's rate, at the same clock",
     ),
+    "vector_reciprocal_cycles_per_element": Row(
+        unit="cycle/element per partition",
+        published=(2.25, 8, 8),
+        source=f"{ISA_COSTS}: 8; v2: {ACTIVE_TIMES} of SiLU, SwiGLU and AdamW, 2.1 to 2.5, and no time for 8",
+        klass=("derived", "documented", "documented"),
+        bands={2: (2, 2.5), 3: (2, 8), 4: (2, 8)},
+        conflicts={2: ((8.0, ISA_COSTS),)},
+    ),
     "vector_contiguous_two_byte_speedup": Row(
         unit="x", published=(1, 4, 4), source=f"{GUIDES}: copy and tensor-scalar, SBUF to SBUF, contiguous"
     ),
@@ -174,17 +188,6 @@ OVERHEADS: Final[dict[str, Row]] = {
         klass=("documented", "derived", "assumed"),
         bands={2: (60, 200), 3: (25, 100), 4: (25, 200)},
         projected=(50, 50, 50 * _AT_HIGH_VECTOR_CLOCK),
-        reason=_NANOSECONDS_STAY,
-    ),
-    "scalar_static_cycles": Row(
-        unit="cycle",
-        published=(60, 60, 60),
-        source=f"{GUIDES} print 60 cycles for the start-up of an access on v2, part of which engines can hide; that it "
-        "occupies the engine is inferred from five active-time counters of NKIBench's profiles, which give 8 to 115; "
-        "the times published for v3 hardly depend on it",
-        klass=("derived", "assumed", "assumed"),
-        bands={2: (0, 120), 3: (0, 120), 4: (0, 120)},
-        projected=(60, 60, 60 * _AT_HIGH_VECTOR_CLOCK),
         reason=_NANOSECONDS_STAY,
     ),
     "scalar_dependent_latency_cycles": Row(
@@ -275,17 +278,34 @@ DMA: Final[dict[str, Row]] = {
     ),
     "dma_minimum_descriptor_ns": Row(
         unit="ns",
-        published=(35, 35, 35),
-        source=f"{LATENCY_FIT}; nothing published below 2 KiB per descriptor",
+        published=(35, 16, 16),
+        source=f"v2: {LATENCY_FIT}; v3: what the other numbers give a descriptor of 256 B, for which a profile in "
+        f"{DMA_OVERVIEW} shows 12; nothing published below",
         klass=DERIVED_THEN_ASSUMED,
-        bands={2: (20, 60), 3: (20, 60), 4: (20, 60)},
+        bands={2: (20, 60), 3: (10, 35), 4: (10, 35)},
     ),
     "dma_sustained_efficiency_floor": Row(
         unit="of the effective rate",
-        published=(0.42, 0.42, 0.42),
-        source=f"{DMA_OVERVIEW}: the throughput curve at 1 KiB per partition; {LATENCY_FIT}",
+        published=(0.42, 1.0, 1.0),
+        source=f"v2: {DMA_OVERVIEW}, the throughput curve at 1 KiB per partition, and {LATENCY_FIT}; "
+        f"v3: {PACKET_TIMES} leave a descriptor no such loss",
         klass=DERIVED_THEN_ASSUMED,
-        bands={2: (0.36, 0.5), 3: (0.36, 0.5), 4: (0.36, 0.5)},
+        bands={2: (0.36, 0.5)},
+    ),
+    "dma_descriptor_overhead_ns": Row(
+        unit="ns per descriptor",
+        published=(0, 5, 5 * _SAME_SHARE),
+        source=f"v3: {PACKET_TIMES}: 5.6 and 3.9 beyond the bytes at the effective rate; v2: in the efficiency floor",
+        klass=("assumed", "derived", "assumed"),
+        bands={3: (3.9, 5.6), 4: (0, 10)},
+    ),
+    "dma_transfer_overhead_ns": Row(
+        unit="ns per transfer and DMA engine",
+        published=(0, 90, 90 * _SAME_SHARE),
+        source=f"v3: {PACKET_TIMES}, less than 16 engines' active time by 112 and 88 for each transfer on each, be it "
+        "that these spend it or that they start one after another; v2: in the efficiency floor",
+        klass=("assumed", "derived", "assumed"),
+        bands={3: (20, 115), 4: (0, 115)},
     ),
     "dma_start_latency_ns": Row(
         unit="ns",
@@ -302,6 +322,20 @@ DMA: Final[dict[str, Row]] = {
         published=(None, 600, 600),
         source=DGE_GUIDE,
         klass=DDA,
+    ),
+    "dma_dynamic_start_ns": Row(
+        unit="ns per transfer",
+        published=(None, 485, 485),
+        source=f"{SMALL_TRANSFERS}: 486 a transfer of one row, 587 and 613 one of 128; {OPTIMIZATION_TUTORIAL}: 604",
+        klass=("assumed", "derived", "assumed"),
+        bands={3: (400, 520), 4: (300, 520)},
+    ),
+    "dma_dynamic_descriptor_ns": Row(
+        unit="ns per descriptor",
+        published=(None, 0.9, 0.9),
+        source=f"{SMALL_TRANSFERS}, as above; {OPTIMIZATION_TUTORIAL}",
+        klass=("assumed", "derived", "assumed"),
+        bands={3: (0.7, 1.0), 4: (0.5, 1.0)},
     ),
     "dma_accumulate_rate_factor": Row(
         unit="of the copy rate", published=(0.5, 0.5, 1.0), source=f"{GUIDES}: SBUF read-add-write"

@@ -135,6 +135,7 @@ class Target:
     scalar_width_other_elements: int
     gpsimd_width_elements: int
     gpsimd_rsqrt_cycles_per_element: float
+    vector_reciprocal_cycles_per_element: float
     vector_contiguous_two_byte_speedup: float
     vector_two_byte_speedup: float
     scalar_two_byte_speedup: float
@@ -149,7 +150,6 @@ class Target:
     tensor_fill_and_drain_cycles: float
     access_latency_cycles: float
     vector_static_cycles: float
-    scalar_static_cycles: float
     scalar_dependent_latency_cycles: float
     gpsimd_start_cycles: float
     reduce_readout_cycles: float
@@ -186,9 +186,13 @@ class Target:
     dma_theoretical_bytes_per_second_per_engine: float
     dma_minimum_descriptor_ns: float
     dma_sustained_efficiency_floor: float
+    dma_descriptor_overhead_ns: float
+    dma_transfer_overhead_ns: float
     dma_start_latency_ns: float
     dma_completion_latency_ns: float
     dma_hardware_descriptor_ns: float | None
+    dma_dynamic_start_ns: float | None
+    dma_dynamic_descriptor_ns: float | None
     dma_accumulate_rate_factor: float
     dma_transpose_hbm_rate_factor: float | None
     dma_transpose_sbuf_rate_factor: float | None

@@ -129,10 +129,12 @@ def _latencies(price: Price, engine: Engine, target: Target) -> tuple[float, flo
     Every engine pays the start-up of a memory access, the Tensor Engine its own start and the filling and draining of
     its array as well. The Scalar Engine takes N + 350 cycles alone (v3; N + 264 on v2), less in a pipeline: the
     difference is latency, for itself too.
-    Accumulating matmuls and dependent Vector instructions pay no more than their static overhead.
+    Accumulating matmuls and dependent Vector instructions pay no more than their static overhead. The latency of a
+    transfer counts from its last byte, so what its engines spend on it afterwards is part of it.
     """
     if price.transfer is not None:
-        return target.dma_completion_latency_ns * 1e-9, target.dma_completion_latency_ns * 1e-9
+        latency = max(0.0, target.dma_completion_latency_ns * 1e-9 - price.transfer.overhead_seconds)
+        return latency, latency
     if not price.cycles:
         return 0.0, 0.0
     if engine is Engine.SCALAR:

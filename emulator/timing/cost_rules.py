@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from trnlab.emulator.isa.registry import Call
 from trnlab.emulator.target import Engine, Generation
-from trnlab.emulator.target.facts import DMA_GUIDE, DMA_OVERVIEW, GUIDES, ISA, ISA_COSTS
+from trnlab.emulator.target.facts import ACTIVE_TIMES, DMA_GUIDE, DMA_OVERVIEW, GUIDES, ISA, ISA_COSTS, PACKET_TIMES
 from trnlab.emulator.timing import dma_cost, matmul_cost
 from trnlab.emulator.timing.cost_rules_dma_compute import DMA_COMPUTE
 from trnlab.emulator.timing.cost_rules_random_numbers import RANDOM_NUMBERS
@@ -67,6 +67,10 @@ def _scalar_tensor_tensor(call: Call) -> float:
     ops = (call.attributes.get("op0"), call.attributes.get("op1"))
     halves = all(call[name].dtype == "bfloat16" for name in ("data", "operand1"))
     return count * (1 if halves and ops == ("subtract", "multiply") and count % 2 == 0 else 2)
+
+
+def _reciprocal(call: Call) -> float:
+    return call["data"].free_elements * call.target.vector_reciprocal_cycles_per_element
 
 
 def _exponential(call: Call) -> float:
@@ -156,7 +160,12 @@ _VECTOR: Final[dict[str, CostRule]] = {
         on(Engine.VECTOR, _scalar_tensor_tensor),
         operations("dst", extra=2),
     ),
-    "reciprocal": rule("max(64, 8 N data)", on(Engine.VECTOR, free("data", 8)), operations("dst", extra=1)),
+    "reciprocal": rule(
+        "max(64, 8 N data); 2.25 N on v2",
+        on(Engine.VECTOR, _reciprocal),
+        operations("dst", extra=1),
+        f"{ISA_COSTS}; v2: {ACTIVE_TIMES}",
+    ),
     "exponential": rule(
         "max(64, N dst / 4) + 64 when reduce_res is read out",
         on(Engine.VECTOR, _exponential, reads_out),
@@ -201,10 +210,11 @@ _SCALAR_AND_GPSIMD: Final[dict[str, CostRule]] = {
 
 _MOVES: Final[dict[str, CostRule]] = {
     "dma_copy": rule(
-        "descriptors x max(35 ns, bytes / (rate x max(0.42, curve))) on each DMA engine",
+        "descriptors x max(35 ns, bytes / (rate x max(0.42, curve))) on each DMA engine; v3: descriptors x max(16 ns, "
+        "bytes / rate + 5 ns) + 90 ns",
         dma_cost.price_copy,
         no_work,
-        f"{DMA_GUIDE}; {DMA_OVERVIEW}",
+        f"{DMA_GUIDE}; {DMA_OVERVIEW}; v3: {PACKET_TIMES}",
         kind="move",
         documented=_ALL,
     ),

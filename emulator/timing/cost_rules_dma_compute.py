@@ -42,6 +42,7 @@ def _price(call: Call) -> Price:
         descriptors=ceil(moved * call["dst"].elements * itemsize / (partitions * run)),
         descriptor_bytes=run,
         descriptor_seconds=descriptor_seconds(run, target, factor),
+        overhead_seconds=target.dma_transfer_overhead_ns * 1e-9,
         queue_interval_seconds=queue_interval_seconds(run, target),
     )
     return Price(0.0, assumed=not near, transfer=transfer)

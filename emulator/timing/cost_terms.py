@@ -85,9 +85,10 @@ class Transfer:
     partitions: partitions of that operand; 1 when spread
     descriptors: in each partition
     descriptor_bytes, descriptor_seconds: size of one descriptor, and the time one DMA engine takes for it
+    overhead_seconds: what each DMA engine spends on its part of the transfer beyond the descriptors
     queue_interval_seconds: shortest time between the starts of two such transfers on one queue
-    generation: how its descriptors are made: "none" (before the run), "hardware", "hardware sync", "hardware scalar" or
-                "software"
+    generation: how its descriptors are made: "none" (before the run), "hardware", "hardware sync", "hardware scalar",
+                "software", or as the "compiler" has it by default
     generating_seconds: how long that keeps its generator busy
     """
 
@@ -97,8 +98,19 @@ class Transfer:
     descriptor_bytes: int
     descriptor_seconds: float
     queue_interval_seconds: float
+    overhead_seconds: float = 0.0
     generation: str = "none"
     generating_seconds: float = 0.0
+
+    @property
+    def packet_seconds(self) -> float:
+        """The time of all descriptors, added up over the DMA engines."""
+        return self.partitions * self.descriptors * self.descriptor_seconds
+
+    def scaled(self, factor: float) -> Transfer:
+        """The same with its time on the DMA engines multiplied."""
+        each, overhead = factor * self.descriptor_seconds, factor * self.overhead_seconds
+        return replace(self, descriptor_seconds=each, overhead_seconds=overhead)
 
     def descriptors_per_engine(self, start_partition: int, target: Target) -> dict[int, int]:
         """How many descriptors each DMA engine gets: 8 neighbouring partitions share one engine (AWS DMA overview)."""
@@ -150,7 +162,7 @@ class Cost:
         """The same with its time on the engine, or on the DMA engines, multiplied."""
         transfer = self.transfer
         if transfer is not None:
-            transfer = replace(transfer, descriptor_seconds=factor * transfer.descriptor_seconds)
+            transfer = transfer.scaled(factor)
         return replace(self, cycles=factor * self.cycles, seconds=factor * self.seconds, transfer=transfer)
 
     @property

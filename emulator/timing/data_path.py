@@ -1,15 +1,14 @@
 """How fast operands stream through the Vector, Scalar and GpSimd Engines: floors, performance modes, strides.
 
     Vector:  max(64, elements * stretch / rate) + static overhead
-    Scalar:  max(64, elements * stretch / rate) + start-up of the access
+    Scalar:  max(64, elements * stretch / rate)
              600 instead of 64 where an operand on chip has an address that is known at run time only
     GpSimd:  start-up + elements * stretch
     Sync:    64
 
 in cycles of the engine; "elements" are per partition and already divided by the performance mode; stretch is 2 when an
 operand's innermost stride reaches 16 bytes (AWS architecture guide, access patterns). The shortest interval between
-instructions (64) and the GpSimd start-up are of the NKI reference 2.26, the static overhead of the performance guide,
-the start-up of an access (60) of the architecture guides; that it occupies the Scalar Engine is inferred from profiles.
+instructions (64) and the GpSimd start-up are of the NKI reference 2.26, the static overhead of the performance guide.
 
 What engines wait for at the memory ports that they share is the scheduler's (`ports`).
 """
@@ -126,8 +125,8 @@ def _vector(elements: float, call: Call) -> Price:
 
 def _scalar(elements: float, call: Call) -> Price:
     cycles = elements / call.target.scalar_elements_per_cycle
-    # All but the elements is part of the latency of an instruction alone (see `cost._latencies`).
-    padding = max(0.0, _shortest(call) - cycles) + call.target.scalar_static_cycles
+    # Part of the latency of an instruction alone (see `cost._latencies`).
+    padding = max(0.0, _shortest(call) - cycles)
     return Price(cycles + padding, padding=padding)
 
 

@@ -19,8 +19,11 @@ from trnlab.emulator.program import IndexArray, Program, Signature
 from trnlab.emulator.target import Target
 from trnlab.emulator.timing.cost import Cost
 
-GENERATORS: Final = ("hardware sync", "hardware scalar")
-"""The descriptor generators of a core in hardware (v3 on); software's is the GpSimd Engine."""
+GENERATORS: Final = ("hardware sync", "hardware scalar", "compiler")
+"""The descriptor generators of a core (v3 on): two in hardware, and the one that a compiler uses by default.
+
+Software's is the GpSimd Engine.
+"""
 
 Loads = tuple[tuple[int, int], ...]
 """(DMA engines as bits, picoseconds on each of them) of one transfer."""
@@ -30,7 +33,7 @@ class PlannedTransfer(NamedTuple):
     """One transfer.
 
     loads:    the DMA engines that carry it and how long each takes
-    turn:     how long a DMA engine takes for one descriptor, which is the queue's turn there
+    turn:     how long a DMA engine takes for one descriptor and its part of the rest, which is the queue's turn there
     queue:    where it waits for its turn
     interval: shortest time until the queue's next transfer starts
     hbm:      how long it takes what this core has of HBM; 0 without HBM
@@ -127,12 +130,11 @@ def _transfer(cost: Cost, partition: int, queue: int, target: Target, hbm_rate: 
     engines: dict[int, int] = {}
     for engine, count in counts.items():
         engines[count] = engines.get(count, 0) | 1 << engine
+    turn = max(1, picoseconds(transfer.descriptor_seconds + transfer.overhead_seconds / max(counts.values())))
     hbm = picoseconds(cost.work.hbm_bytes / hbm_rate)
     return PlannedTransfer(
-        loads=tuple(
-            (bits, picoseconds(count * transfer.descriptor_seconds)) for count, bits in sorted(engines.items())
-        ),
-        turn=max(1, picoseconds(transfer.descriptor_seconds)),
+        loads=tuple((bits, count * turn) for count, bits in sorted(engines.items())),
+        turn=turn,
         queue=queue,
         interval=picoseconds(transfer.queue_interval_seconds),
         hbm=hbm,

@@ -3,9 +3,10 @@
 Each queue offers its oldest transfer once that is ready, the trigger's latency has passed and the queue's interval is
 over; the first byte moves as soon as a DMA engine is done with the queue's earlier transfers. The queues share a DMA
 engine in turns, a descriptor each, and likewise this core's part of HBM; both are fluids (`turns`). Round robin is what
-AWS's DMA overview says of NeuronCore-v2 and v3; v4 has classes of service, assumed equal. A transfer ends when
-the last of its DMA engines and HBM are done with it. Where descriptors are made by a hardware generator, the transfer
-takes that first; those that GpSimd writes it has written before (`scheduler`).
+AWS's DMA overview says of NeuronCore-v2 and v3; v4 has classes of service, assumed equal. A transfer ends when the last
+of its DMA engines and HBM are done with it. Where a generator makes descriptors, the transfer takes that first, and
+queues that wait for one have it in the order in which they came (assumed); those that GpSimd writes it has written
+before (`scheduler`).
 """
 
 from __future__ import annotations
@@ -19,9 +20,12 @@ from trnlab.emulator.timing.turns import NEVER, Flight, Job, Server, later
 
 
 class Queue:
-    """One DMA queue: its transfers in program order, and when the next may start once the last has `begun`."""
+    """One DMA queue: its transfers in program order, and when the next may start once the last has `begun`.
 
-    __slots__ = ("begun", "free", "head", "last", "order")
+    since: when the next was first offered, `NEVER` while it is not
+    """
+
+    __slots__ = ("begun", "free", "head", "last", "order", "since")
 
     def __init__(self) -> None:
         self.order: list[int] = []
@@ -29,6 +33,7 @@ class Queue:
         self.free = 0
         self.last = -1
         self.begun = True
+        self.since = NEVER
 
     @property
     def next(self) -> int:
@@ -46,32 +51,38 @@ class Alike:
 
 
 class DmaEngines:
-    """The DMA engines, the hardware descriptor generators and HBM.
+    """The DMA engines, the descriptor generators and HBM.
 
     due:   when the next of them is done with a part of a transfer
     spans: (step, bits of DMA engines, start, end) of what has been carried
+    generator_free, generator_last: when each generator is free, and the step that it served last, or -1
     """
 
-    __slots__ = ("due", "flights", "generator_free", "groups", "hbm", "latency", "spans")
+    __slots__ = ("due", "flights", "generator_free", "generator_last", "groups", "hbm", "latency", "spans")
 
     def __init__(self, target: Target) -> None:
         self.latency = picoseconds(target.dma_start_latency_ns * 1e-9)
         self.groups = [Alike((1 << target.dma_engines) - 1, Server())]
         self.hbm = Server()
         self.flights: list[Flight] = []
-        self.generator_free = [0] * len(GENERATORS)
+        self.generator_free, self.generator_last = [0] * len(GENERATORS), [-1] * len(GENERATORS)
         self.spans: list[tuple[int, int, int, int]] = []
         self.due = NEVER
 
-    def generator_ready(self, transfer: PlannedTransfer) -> int:
-        """When the data can start as far as the transfer's descriptor generator is concerned."""
-        return min(self.generator_free[place] for place in transfer.generators) + self.latency
+    def generator_of(self, transfer: PlannedTransfer) -> int:
+        """The generator that makes the transfer's descriptors: of those that can, the one that is free first."""
+        return min(transfer.generators, key=self.generator_free.__getitem__)
+
+    def generator_ready(self, generator: int) -> int:
+        """When data can start whose descriptors it makes."""
+        return self.generator_free[generator] + self.latency
 
     def carry(self, now: int, step: int, transfer: PlannedTransfer) -> Flight:
         """Hand over a transfer; its `start` is now where a DMA engine begins with it at once."""
         if transfer.generators:
-            place = min(transfer.generators, key=self.generator_free.__getitem__)
-            self.generator_free[place] = now - self.latency + transfer.generating
+            generator = self.generator_of(transfer)
+            self.generator_free[generator] = now - self.latency + transfer.generating
+            self.generator_last[generator] = step
         flight, begins = Flight(step, transfer), False
         self.flights.append(flight)
         flight.parts = 1 if transfer.hbm else 0
@@ -151,8 +162,9 @@ class DmaEngines:
 
     def state(self, now: int, relative: Callable[[int], int]) -> Iterator[int]:
         """What later transfers depend on; times from now on, steps by `relative`."""
-        for when in self.generator_free:
+        for when, last in zip(self.generator_free, self.generator_last, strict=True):
             yield max(when - now, -1 - self.latency)
+            yield relative(last) if when + self.latency > now else -1
         yield len(self.flights)
         for flight in self.flights:
             yield from (relative(flight.step), flight.parts, -1 if flight.start == NEVER else now - flight.start)
@@ -165,6 +177,7 @@ class DmaEngines:
     def shift(self, time: int, moved: Callable[[int], int]) -> None:
         """Put everything so much later; steps become `moved` ones."""
         self.generator_free = [when + time for when in self.generator_free]
+        self.generator_last = [moved(step) for step in self.generator_last]
         for flight in self.flights:
             flight.step = moved(flight.step)
             flight.start = later(flight.start, time)

@@ -82,7 +82,7 @@ class Simulation:
                 if actor < DMA_ENGINE:
                     self._issue(now, actor)
                 else:
-                    self._dispatch(now, actor - DMA_ENGINE)
+                    self._dispatch(now, self._longest_waiting(now, actor) - DMA_ENGINE)
             if self.watch is not None and not self.watch.done:
                 self.watch.advance(now)
         return self._played()
@@ -126,7 +126,8 @@ class Simulation:
         number = self.plan.transfers[step].queue
         queue = self.queues[number]
         if queue.next == step and queue.begun:
-            heappush(self.events, (max(self.ready[step] + self.dma.latency, queue.free), DMA_ENGINE + number))
+            queue.since = max(self.ready[step] + self.dma.latency, queue.free)
+            heappush(self.events, (queue.since, DMA_ENGINE + number))
 
     def _ended(self, node: int) -> None:
         """Tell the consumers of a node when its result reaches them."""
@@ -210,20 +211,36 @@ class Simulation:
         self.wait[step], self.cause[step] = Wait.DESCRIPTORS, step
         self._offer_transfer(step)
 
+    def _longest_waiting(self, now: int, actor: int) -> int:
+        """Of the queues that could be served now, the one that offered its transfer first: generators serve in turn."""
+        rivals = [actor]
+        while self.events and self.events[0][0] == now and self.events[0][1] >= DMA_ENGINE:
+            rivals.append(heappop(self.events)[1])
+        if len(rivals) > 1:
+            queues = self.queues
+            rivals.sort(key=lambda rival: (queues[rival - DMA_ENGINE].since, queues[rival - DMA_ENGINE].next))
+            for rival in rivals[1:]:
+                heappush(self.events, (now, rival))
+        return rivals[0]
+
     def _dispatch(self, now: int, number: int) -> None:
         """Hand the queue's oldest transfer to the DMA engines."""
         queue, dma = self.queues[number], self.dma
         step = queue.next
         transfer = self.plan.transfers[step]
+        cause = queue.last
         if transfer.generators:
-            when = dma.generator_ready(transfer)
+            generator = dma.generator_of(transfer)
+            when = dma.generator_ready(generator)
             if when > now:
                 heappush(self.events, (when, DMA_ENGINE + number))
                 return
+            if when == now and queue.free < now:
+                cause = dma.generator_last[generator]
         if now > self.ready[step] + dma.latency:
-            self.wait[step], self.cause[step] = Wait.DMA, queue.last
+            self.wait[step], self.cause[step] = Wait.DMA, cause
         queue.head += 1
-        queue.last, queue.begun = step, False
+        queue.last, queue.begun, queue.since = step, False, NEVER
         self.high = max(self.high, step)
         flight = dma.carry(now, step, transfer)
         if flight.start == now:

@@ -19,6 +19,7 @@ import numpy as np
 
 from trnlab.emulator.program import IndexArray
 from trnlab.emulator.timing.steady import Period
+from trnlab.emulator.timing.turns import NEVER, later
 
 if TYPE_CHECKING:
     from trnlab.emulator.timing.scheduler import Simulation
@@ -118,6 +119,7 @@ class Watch:
             numbers.extend(map(self._relative, station.last))
         for queue in simulation.queues:
             numbers.extend((*_after([queue.free], now), self._relative(queue.last), queue.begun))
+            numbers.append(NEVER if queue.since == NEVER else queue.since - now)
         numbers.extend(_after(simulation.port_free, now))
         numbers.extend(map(self._relative, simulation.port_last))
         numbers.extend((*simulation.dma.state(now, self._relative), *simulation.throttle.state(now)))
@@ -168,6 +170,7 @@ class Watch:
         issued[low + steps : reach + steps] = [mark + time if mark >= 0 else mark for mark in marks]
         for queue in simulation.queues:
             queue.free += time
+            queue.since = later(queue.since, time)
             queue.last = self._twin(queue.last, steps)
             if 0 <= queue.next < self.period.end:
                 queue.head = bisect_left(queue.order, queue.next + steps)

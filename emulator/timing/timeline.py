@@ -31,6 +31,7 @@ from trnlab.emulator.dependence import Edges, dependences, unroll
 from trnlab.emulator.errors import SourceLocation, TimelineError
 from trnlab.emulator.program import IndexArray, Program
 from trnlab.emulator.target import Engine, Target, get_target
+from trnlab.emulator.timing.active import active_seconds, dma_packet_seconds
 from trnlab.emulator.timing.cost import Cost, Work, signature_costs
 from trnlab.emulator.timing.idle import covered, idle_seconds
 from trnlab.emulator.timing.loop_steps import loop_steps
@@ -43,8 +44,12 @@ Order = Literal["list", "program"]
 # Numbers of a target that carry a band of what they may be, and whether more of them is faster.
 _BANDED: Final[Mapping[str, bool]] = {
     "vector_static_cycles": False,
-    "scalar_static_cycles": False,
+    "vector_reciprocal_cycles_per_element": False,
     "dma_minimum_descriptor_ns": False,
+    "dma_descriptor_overhead_ns": False,
+    "dma_transfer_overhead_ns": False,
+    "dma_dynamic_start_ns": False,
+    "dma_dynamic_descriptor_ns": False,
     "dma_sustained_efficiency_floor": True,
     "tensor_sustained_clock_factor": True,
     "dma_bytes_per_second_per_engine": True,
@@ -166,9 +171,14 @@ class Timeline:
         return self.plan.dma_work()
 
     @cached_property
-    def dma_active_seconds(self) -> float:
-        """How long at least one DMA engine moves data."""
-        return covered(self.dma_spans.start_ps, self.dma_spans.end_ps) * 1e-12
+    def active_seconds(self) -> Mapping[str, float]:
+        """Seconds in which each engine is at work on something, as profilers count them (see `timing.active`)."""
+        return active_seconds(self)
+
+    @cached_property
+    def dma_packet_seconds(self) -> float:
+        """Seconds of all DMA packets, added up over the DMA engines, as profilers count them."""
+        return dma_packet_seconds(self)
 
     @cached_property
     def idle_seconds(self) -> Mapping[str, Mapping[str, float]]:
@@ -386,7 +396,9 @@ def _with_bands(target: Target, *, fast: bool) -> Target:
     """The target with the banded numbers behind costs at their fast or slow end."""
     facts = {}
     for name, more_is_faster in _BANDED.items():
-        fact = target.provenance[name]
+        fact = target.provenance.get(name)
+        if fact is None:  # what the generation does not have
+            continue
         end = fact.high if more_is_faster == fast else fact.low
         if end is not None:
             facts[name] = replace(fact, value=end, low=None, high=None)

@@ -135,7 +135,7 @@ class Server:
         turns, summed, given = sum(job.turn for job in self.heads), 0, 0
         for job in self.heads:
             summed += job.turn
-            part = min(passed * summed // turns - given, job.left)
+            part = min((passed * summed + turns // 2) // turns - given, job.left)
             job.left -= part
             given += part
         for job in self.heads:

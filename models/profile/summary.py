@@ -30,6 +30,7 @@ class Profile:
     seconds: low, central, high (see `timeline.Range`)
     intensity: useful FLOP per byte of "HBM", "DMA" and "SBUF" traffic; infinite without traffic
     tensor_seconds: the Tensor Engine's time: useful (FLOP at peak), below peak, transposes, idle
+    active_seconds, dma_packet_seconds: what AWS's profilers count of the engines and of DMA (see `timing.active`)
     timeline: what all of it was computed from
     """
 
@@ -48,6 +49,8 @@ class Profile:
     intensity: Mapping[str, float]
     tensor_seconds: Mapping[str, float]
     busy_seconds: Mapping[str, float]
+    active_seconds: Mapping[str, float]
+    dma_packet_seconds: float
     idle_seconds: Mapping[str, Mapping[str, float]]
     light: tuple[Light, ...]
     memory: tuple[MemoryCurve, ...]
@@ -100,6 +103,8 @@ def profile_of(timeline: Timeline) -> Profile:
         intensity={name: work.flops / nbytes if nbytes else math.inf for name, nbytes in traffic.items()},
         tensor_seconds=_tensor_time(timeline),
         busy_seconds=dict(timeline.busy_seconds),
+        active_seconds=dict(timeline.active_seconds),
+        dma_packet_seconds=timeline.dma_packet_seconds,
         idle_seconds={engine: dict(reasons) for engine, reasons in timeline.idle_seconds.items()},
         light=speed_of_light(timeline),
         memory=memory_curves(timeline),

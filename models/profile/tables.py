@@ -71,10 +71,11 @@ def _light(profile: Profile) -> Table:
 
 
 def _idle(profile: Profile) -> Table:
-    table = _table("Engines", "engine", "busy>1", "idle, by reason")
+    table = _table("Engines", "engine", "busy>1", "active>1", "idle, by reason")
     for engine, reasons in profile.idle_seconds.items():
         why = ", ".join(f"{reason} {duration(seconds)}" for reason, seconds in reasons.items())
-        table.add_row(engine, duration(profile.busy_seconds.get(engine, 0.0)), why)
+        busy, active = (times.get(engine, 0.0) for times in (profile.busy_seconds, profile.active_seconds))
+        table.add_row(engine, duration(busy), duration(active), why)
     return table
 
 

@@ -1,7 +1,7 @@
 """Baseline kernels of NKIBench (GitHub zhang677/AccelOpt), rebuilt from their loops and tiles; all float32 on trn1.
 
-Copies that may run anywhere are on the Scalar Engine: the batched matmul's published Scalar-active time, 0.373 of
-4.611 ms, is that of all its copies, 4096 of 512 and 2048 of 128 elements per partition.
+What the sources leave to the compiler is decided by the published counters: `sbuf_read_bytes` and the like count the
+instructions with one input (and not those with two), the engines' active times say where they ran.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ def _binary(left: Any, right: Any, op: Any, into: Any = None) -> Any:
 def rope(x: Any, cos: Any, sin: Any, width: int = 512) -> Any:
     """Rotary embedding of x [128, S]: halves of the head dimension on partitions 0..63 and 64..127.
 
-    The halves are multiplied by cos and sin [64, S] on 64 partitions each; the lower half is copied up first.
+    The halves are multiplied by cos and sin [64, S] on 64 partitions each; the lower half is copied up first, and its
+    result down last: the counters know two instructions with one input for each tile.
     """
     result = nl.ndarray(x.shape, dtype=x.dtype, buffer=nl.shared_hbm)
     half = x.shape[0] // 2
@@ -44,24 +45,33 @@ def rope(x: Any, cos: Any, sin: Any, width: int = 512) -> Any:
         products = [[_binary(side, factor, nl.multiply) for factor in factors] for side in (tile[0:half], odd)]
         (even_cos, even_sin), (odd_cos, odd_sin) = products
         _binary(even_cos, odd_sin, nl.subtract, rotated[0:half])
-        _binary(odd_cos, even_sin, nl.add, rotated[half : 2 * half])
+        nisa.activation(rotated[half : 2 * half], nl.copy, _binary(odd_cos, even_sin, nl.add))
         nisa.dma_copy(result[:, part], rotated)
     return result
 
 
 def batched_matmul(lhs: Any, rhs: Any) -> Any:
-    """lhs [B, M, 64] @ rhs [B, 64, N]: lhs tiles transposed by the Tensor Engine, once for every 1024 columns."""
+    """lhs [B, M, 64] @ rhs [B, 64, N] in blocks of 1024 by 1024; lhs transposed by the Tensor Engine.
+
+    The source transposes lhs for every 1024 columns. By `transpose_flops` and `psum_read_bytes` that was done for the
+    first ones alone; by `spill_save_bytes` all but a quarter of it went to HBM, to be loaded again for the others.
+    """
     batch, rows, depth = lhs.shape
-    columns = rhs.shape[2]
-    result = nl.ndarray((batch, rows, columns), dtype=lhs.dtype, buffer=nl.shared_hbm)
+    result = nl.ndarray((batch, rows, rhs.shape[2]), dtype=lhs.dtype, buffer=nl.shared_hbm)
+    saved = nl.ndarray((batch, depth, rows), dtype=lhs.dtype, buffer=nl.private_hbm)
     identity = nl.shared_identity_matrix(PARTITIONS, dtype=nl.float32)
+    kept: int = rows - 1024
+    stays: Any = None
     for b in range(batch):
-        for column in range(0, columns, 1024):
+        for column in range(0, rhs.shape[2], 1024):
             moving = _loaded(rhs[b, :, column : column + 1024])
             for row in range(0, rows, 1024):
-                turned = _tile((depth, 1024))
-                for start in range(0, 1024, PARTITIONS):
-                    _transpose(turned[:, start : start + 128], lhs[b, row + start : row + start + 128], identity)
+                if column:
+                    turned = stays if row == kept else _loaded(saved[b, :, row : row + 1024])
+                else:
+                    turned = stays = _transposed(lhs[b, row : row + 1024], identity)
+                    if row < kept:
+                        nisa.dma_copy(saved[b, :, row : row + 1024], turned)
                 for start in range(0, 1024, PARTITIONS):
                     stripe = _row_of_products(turned[:, start : start + PARTITIONS], moving)
                     place = result[b, row + start : row + start + PARTITIONS, column : column + 1024]
@@ -69,18 +79,25 @@ def batched_matmul(lhs: Any, rhs: Any) -> Any:
     return result
 
 
-def _transpose(turned: Any, source: Any, identity: Any) -> None:
-    bank = _tile((source.shape[1], source.shape[0]), nl.psum)
-    nisa.nc_matmul(bank, _loaded(source), identity, is_moving_onezero=True, is_transpose=True)
-    nisa.activation(turned, nl.copy, bank)
+def _transposed(rows: Any, identity: Any) -> Any:
+    """Rows of 64 elements as columns: four transposes into a bank of PSUM, moved by one copy."""
+    turned = _tile((rows.shape[1], rows.shape[0]))
+    for first in range(0, rows.shape[0], BANK):
+        bank = _tile((rows.shape[1], BANK), nl.psum)
+        for start in range(0, BANK, PARTITIONS):
+            part, source = slice(start, start + PARTITIONS), rows[first + start : first + start + PARTITIONS]
+            nisa.nc_matmul(bank[:, part], _loaded(source), identity, is_moving_onezero=True, is_transpose=True)
+        nisa.activation(turned[:, first : first + BANK], nl.copy, bank)
+    return turned
 
 
 def _row_of_products(stationary: Any, moving: Any) -> Any:
-    stripe = _tile((PARTITIONS, moving.shape[1]))
+    """Both halves in PSUM, moved by one copy: Scalar's active time has no room for the start of one for each."""
+    stripe, banks = _tile((PARTITIONS, moving.shape[1])), _tile((PARTITIONS, moving.shape[1]), nl.psum)
     for column in range(0, moving.shape[1], BANK):
-        part, bank = slice(column, column + BANK), _tile((PARTITIONS, BANK), nl.psum)
-        nisa.nc_matmul(bank, stationary, moving[:, part])
-        nisa.activation(stripe[:, part], nl.copy, bank)
+        part = slice(column, column + BANK)
+        nisa.nc_matmul(banks[:, part], stationary, moving[:, part])
+    nisa.activation(stripe, nl.copy, banks)
     return stripe
 
 
@@ -115,8 +132,8 @@ def _accumulated(left: list[Any], right: list[Any], start: int) -> Any:
 def silu(x: Any) -> Any:
     """x / (1 + exp(-x)) of x [M, N] in tiles of 128 by 1024, computed in halves.
 
-    The reciprocal is a power on the Vector Engine, whose active time is then right: the published 8 cycles per element
-    of `reciprocal` would take longer than the measured kernel as a whole, and an activation a table load in every half.
+    The counters know three instructions with one input. Scalar's active time is that of two of them; four profiles of
+    this kernel and its variants, with one to four such instructions, leave Vector the reciprocal and the product.
     """
     result = nl.ndarray(x.shape, dtype=x.dtype, buffer=nl.shared_hbm)
     for row in range(0, x.shape[0], PARTITIONS):
@@ -132,6 +149,6 @@ def silu(x: Any) -> Any:
 def _sigmoid_times(tile: Any, product: Any) -> None:
     power, denominator, inverse = (_tile(tile.shape) for _ in range(3))
     nisa.activation(power, nl.exp, tile, scale=-1.0)
-    nisa.tensor_scalar(denominator, power, nl.add, 1.0, engine=nisa.engine.vector)
-    nisa.tensor_scalar(inverse, denominator, nl.power, -1.0, engine=nisa.engine.vector)
+    nisa.tensor_scalar(denominator, power, nl.add, 1.0, engine=nisa.engine.scalar)
+    nisa.reciprocal(inverse, denominator)
     _binary(tile, inverse, nl.multiply, product)

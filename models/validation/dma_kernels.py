@@ -1,4 +1,4 @@
-"""The examples of AWS's DMA overview: load, exp, store of one tile."""
+"""Kernels that are mostly DMA: the examples of AWS's DMA overview, and additions of vectors tile by tile."""
 
 from __future__ import annotations
 
@@ -24,3 +24,20 @@ def chain_of_activations(x: Any, length: int = 1000) -> Any:
     for _ in range(length):
         nisa.activation(tile, nl.copy, tile)
     return x
+
+
+def addition(left: Any, right: Any, rows: int, columns: int) -> Any:
+    """left + right of one shape, in tiles of rows x columns; a tile of one column is added by tensor_scalar."""
+    result = nl.ndarray(left.shape, dtype=left.dtype, buffer=nl.shared_hbm)
+    for row in range(0, left.shape[0], rows):
+        for column in range(0, left.shape[1], columns):
+            place = (slice(row, row + rows), slice(column, column + columns))
+            one, other, total = (nl.ndarray((rows, columns), dtype=left.dtype, buffer=nl.sbuf) for _ in range(3))
+            nisa.dma_copy(one, left[place])
+            nisa.dma_copy(other, right[place])
+            if columns == 1:
+                nisa.tensor_scalar(total, one, nl.add, other, engine=nisa.engine.vector)
+            else:
+                nisa.tensor_tensor(total, one, other, nl.add)
+            nisa.dma_copy(result[place], total)
+    return result

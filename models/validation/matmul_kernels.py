@@ -85,46 +85,69 @@ def blocked_free(lhs: Any, rhs: Any, tiles: int = 2) -> Any:
     return result
 
 
-def blocked(
-    lhs: Any, rhs: Any, tiles_m: int = 16, tiles_n: int = 2, tiles_k: int = 8, *, loads_again: bool = False
-) -> Any:
+def blocked(lhs: Any, rhs: Any, tiles_m: int = 16, tiles_n: int = 2, tiles_k: int = 8, *, spilled: int = 0) -> Any:
     """All three dimensions blocked; sums over K blocks are kept in SBUF, in the dtype of the operands.
 
-    loads_again: a block of rhs is loaded for every block of rows, not once for all
+    spilled: how many of the rows of sums wait in HBM instead, between blocks of K
     """
     result, (depth, rows) = _result(lhs, rhs), lhs.shape
-    width = tiles_n * COLUMNS
+    width, kept = tiles_n * COLUMNS, rows // ROWS - spilled
     for start in range(0, rhs.shape[1], width):
-        sums = [nl.ndarray((ROWS, width), dtype=lhs.dtype, buffer=nl.sbuf) for _ in range(rows // ROWS)]
+        sums = [nl.ndarray((ROWS, width), dtype=lhs.dtype, buffer=nl.sbuf) for _ in range(kept)]
+        waiting = [nl.ndarray((ROWS, width), dtype=lhs.dtype, buffer=nl.private_hbm) for _ in range(spilled)]
         for place in (total[:, column : column + COLUMNS] for total in sums for column in range(0, width, COLUMNS)):
             nisa.memset(place, 0.0)
         for block in range(depth // DEPTH // tiles_k):
             depths = range(block * tiles_k, (block + 1) * tiles_k)
+            right = [_load(rhs, k, start, width) for k in depths]
             for m in range(0, rows // ROWS, tiles_m):
-                if not m or loads_again:
-                    right = [_load(rhs, k, start, width) for k in depths]
                 left = [_load(lhs, k, m * ROWS, tiles_m * ROWS) for k in depths]
-                _multiply_block(left, right, sums[m : m + tiles_m])
-        for m, total in enumerate(sums):
+                mine = [*sums, *waiting][m : m + tiles_m]
+                _multiply_block(left, right, mine, first=block == 0, zeros=True, spilled=max(0, m + len(mine) - kept))
+        for m, total in enumerate([*sums, *waiting]):
             packed = nl.ndarray((ROWS, width), dtype=result.dtype, buffer=nl.sbuf)
             for column in range(0, width, COLUMNS):
-                nisa.tensor_copy(packed[:, column : column + COLUMNS], total[:, column : column + COLUMNS])
+                part = total[:, column : column + COLUMNS]
+                nisa.tensor_copy(packed[:, column : column + COLUMNS], part if m < kept else _back(part))
             nisa.dma_copy(result[m * ROWS : (m + 1) * ROWS, start : start + width], packed)
     return result
 
 
-def _multiply_block(left: list[Any], right: list[Any], sums: list[Any], first: bool = False) -> None:
-    """Add the product of two blocks to the sums; the first one is copied."""
+def _back(place: Any) -> Any:
+    """A tile that waited in HBM."""
+    tile = nl.ndarray(place.shape, dtype=place.dtype, buffer=nl.sbuf)
+    nisa.dma_copy(tile, place)
+    return tile
+
+
+def _multiply_block(
+    left: list[Any], right: list[Any], sums: list[Any], *, first: bool, zeros: bool = False, spilled: int = 0
+) -> None:
+    """Add the product of two blocks to the sums.
+
+    first: there are none to add to yet; zeros: but for zeros, which are added to; spilled: the last so many are in HBM
+    """
     for column in range(0, right[0].shape[1], COLUMNS):
         for m, total in enumerate(sums):
             bank, place = _bank(), total[:, column : column + COLUMNS]
             for k, (stationary, moving) in enumerate(zip(left, right, strict=True)):
                 rows, columns = slice(m * ROWS, (m + 1) * ROWS), slice(column, column + COLUMNS)
                 nisa.nc_matmul(bank, stationary[:, rows], moving[:, columns], accumulate=k > 0)
-            if first:
-                nisa.tensor_copy(place, bank)
-            else:
-                nisa.tensor_tensor(place, place, bank, nl.add)
+            in_hbm = m >= len(sums) - spilled
+            tile = _sum(place, bank, first=first and (in_hbm or not zeros), in_hbm=in_hbm)
+            if in_hbm:
+                nisa.dma_copy(place, tile)
+
+
+def _sum(place: Any, bank: Any, *, first: bool, in_hbm: bool) -> Any:
+    tile = place
+    if in_hbm:
+        tile = nl.ndarray(place.shape, dtype=place.dtype, buffer=nl.sbuf) if first else _back(place)
+    if first:
+        nisa.tensor_copy(tile, bank)
+    else:
+        nisa.tensor_tensor(tile, tile, bank, nl.add)
+    return tile
 
 
 def result_stationary(lhs: Any, rhs: Any, tiles_m: int = 4, tiles_n: int = 4, tiles_k: int = 8) -> Any:

@@ -115,8 +115,8 @@ def evaluate(case: MeasuredCase, program: Program, target: Target | None = None)
     timeline = schedule(program, target or case.hardware(), idle_neighbours=True)
     overhead = timeline.target.provenance["execution_overhead_seconds"]
     low, high = (value * case.overhead for value in (overhead.low or 0.0, overhead.high or 0.0))
-    busy = {**timeline.busy_seconds, "dma": timeline.dma_active_seconds}
-    active = {name: Comparison(measured=time, predicted=1e3 * busy[name]) for name, time in case.active.items()}
+    counted = {**timeline.active_seconds, "dma packets": timeline.dma_packet_seconds}
+    active = {name: Comparison(measured=time, predicted=1e3 * counted[name]) for name, time in case.active.items()}
     moved = case.hbm_bytes
     return Outcome(
         case=case,

@@ -12,7 +12,7 @@ from rich.table import Table
 from trnlab.models.validation.cases import LEFT_OUT
 from trnlab.models.validation.fitted import FITTED, LeftOut, Responses
 from trnlab.models.validation.outcome import Outcome
-from trnlab.models.validation.statistics import ACTIVE_EXCEPTIONS, Statistics
+from trnlab.models.validation.statistics import Statistics
 
 _COLUMNS = ("row", "kernel", "measured", "low", "predicted", "high", "error")
 _WIDTHS = {"row": 10, "low": 6, "high": 6, "error": 7}
@@ -71,12 +71,10 @@ def print_statistics(statistics: Statistics, missing: Sequence[str], console: Co
     lines = [
         f"mean absolute error {100 * statistics.mean_absolute_error:.1f} % over {statistics.rows} rows, "
         f"{100 * statistics.balanced:.1f} % balanced over sources ({groups})",
-        f"worst row {_signed(statistics.worst)}; worst active time but for the named exceptions "
-        f"{_signed(statistics.worst_active)}",
+        f"worst row {_signed(statistics.worst)}; worst active time {_signed(statistics.worst_active)}",
         f"measurements inside low..high: {statistics.inside} of {statistics.rows}; "
         f"order of versions right in {agreeing} of {len(statistics.orders)} pairs{': not ' if wrong else ''}{wrong}",
         *_unseen_line(*statistics.unseen),
-        *(f"exception {name}: {reason}" for name, reason in ACTIVE_EXCEPTIONS.items()),
         *(f"not rebuilt {name}: {reason}" for name, reason in LEFT_OUT.items()),
         *(f"skipped {name}: it needs --nki-library" for name in missing),
     ]

@@ -12,12 +12,6 @@ from trnlab.models.validation.outcome import Outcome
 DISTINCT: Final = 0.05
 """Measurements of two versions that differ by more must be predicted in the same order."""
 
-ACTIVE_EXCEPTIONS: Final[Mapping[str, str]] = {
-    "T2-7 dma": "its transfers took 25 % longer than the published curve has for transfers of their size",
-    "AO-13 scalar": "the engine computes exp alone, and its counter is 2.3 times that: no documented rule produces it",
-}
-"""Active times that may be off by more than the limit, and why. No row's time needs an exception."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
@@ -59,7 +53,6 @@ class Statistics:
             "worst_active_time": list(self.worst_active),
             "inside_range": self.inside,
             "unseen_rows": dict(zip(("rows", "error_then", "error_now"), self.unseen, strict=True)),
-            "exceptions": dict(ACTIVE_EXCEPTIONS),
             "orders": [[order.faster, order.slower, order.agrees] for order in self.orders],
         }
 
@@ -92,12 +85,7 @@ def summarise(outcomes: Sequence[Outcome]) -> Statistics:
     counted = [row for row in outcomes if row.case.counted]
     errors = {row.case.name: row.error for row in counted}
     groups = by_group(errors, {row.case.name: row.case.group for row in counted})
-    active = {
-        f"{row.case.name} {engine}": item.error
-        for row in counted
-        for engine, item in row.active.items()
-        if f"{row.case.name} {engine}" not in ACTIVE_EXCEPTIONS
-    }
+    active = {f"{row.case.name} {engine}": item.error for row in counted for engine, item in row.active.items()}
     return Statistics(
         rows=len(counted),
         mean_absolute_error=mean(map(abs, errors.values())),

@@ -14,7 +14,9 @@ import numpy as np
 
 from trnlab.emulator.memory import HBM_REGIONS
 from trnlab.emulator.target import Engine, Fact
+from trnlab.emulator.target.facts import DGE_GUIDE
 from trnlab.emulator.timing.cost import Cost
+from trnlab.emulator.timing.dma_cost import descriptor_seconds
 from trnlab.emulator.timing.insight.signatures import source_lines
 from trnlab.emulator.timing.insight.transfers import SOURCE as DMA_SIZES, grade_of
 from trnlab.emulator.timing.insight.what_if import less_traffic, scaled_transfer, seconds_if
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 SHOWN_LINES: Final = 5
 _LEAST_GAIN: Final = 0.01
 """Fraction of the total time below which a gain is not worth a line (assumed)."""
+_LARGE: Final = 4096
+"""Bytes of a descriptor that the advice on small ones asks for."""
 
 _PERFORMANCE_GUIDE: Final = "AWS NKI performance guide"
 _EXPLORER: Final = "AWS Neuron Explorer, summary recommendations"
@@ -65,17 +69,30 @@ def _is_small(cost: Cost, _: Timeline) -> bool:
 
 
 def _at_full_rate(cost: Cost, timeline: Timeline) -> Cost:
-    """Its bytes as part of a transfer of large descriptors: at the engines' rate, and at that of its queue."""
+    """Its bytes as part of a transfer of 128 descriptors of 4 KiB: by the engines' time, and by that of its queue."""
     transfer, target = cost.transfer, timeline.target
     assert transfer is not None
-    ideal = transfer.descriptor_bytes / target.dma_bytes_per_second_per_engine
-    interval = transfer.partitions * transfer.descriptors * ideal / target.dma_engines
+    ideal = transfer.descriptor_bytes / _LARGE * descriptor_seconds(_LARGE, target)
+    descriptors = transfer.partitions * transfer.descriptors
+    part = min(1.0, descriptors * transfer.descriptor_bytes / (target.partitions * _LARGE))
+    interval = descriptors * transfer.descriptor_bytes / target.dma_bytes_per_second_per_core
     faster = replace(
         transfer,
         descriptor_seconds=min(ideal, transfer.descriptor_seconds),
+        overhead_seconds=part * transfer.overhead_seconds,
+        generating_seconds=part * transfer.generating_seconds,
         queue_interval_seconds=min(interval, transfer.queue_interval_seconds),
     )
     return replace(cost, transfer=faster)
+
+
+def _waits_for_descriptors(cost: Cost, _: Timeline) -> bool:
+    return cost.transfer is not None and cost.transfer.generation == "compiler"
+
+
+def _with_descriptors(cost: Cost, _: Timeline) -> Cost:
+    assert cost.transfer is not None
+    return replace(cost, transfer=replace(cost.transfer, generating_seconds=0.0))
 
 
 def _engines_used(cost: Cost, timeline: Timeline) -> int:
@@ -133,6 +150,14 @@ _RULES: Final = (
         price=_at_full_rate,
     ),
     _Rule(
+        name="descriptor-generation",
+        found="{share:.0%} of the DMA time goes into transfers whose descriptors one generator makes, 0.6 us for each",
+        remedy="move more in one dma_copy, or ask for dge_mode.none, or for hwdge by two engines in turn",
+        source=DGE_GUIDE,
+        applies=_waits_for_descriptors,
+        price=_with_descriptors,
+    ),
+    _Rule(
         name="few-dma-engines",
         found="{share:.0%} of the DMA time goes into transfers that use at most half of the DMA engines",
         remedy="spread a transfer over all 128 partitions: each DMA engine serves eight neighbouring ones",
@@ -178,7 +203,7 @@ def advice(timeline: Timeline) -> tuple[Advice, ...]:
 
 def _occupied(cost: Cost) -> float:
     if cost.transfer is not None:
-        return cost.transfer.partitions * cost.transfer.descriptors * cost.transfer.descriptor_seconds
+        return cost.transfer.packet_seconds
     return cost.seconds * (cost.tile.share if cost.tile else 1.0)
 
 

@@ -41,14 +41,12 @@ def seconds_if(timeline: Timeline, price: Repriced | None = None, target: Target
 
 
 def scaled_transfer(cost: Cost, factor: float) -> Cost:
-    """The cost of a transfer whose descriptors take `factor` times as long; other costs as they are."""
+    """The cost of a transfer that takes `factor` times as long; other costs as they are."""
     if cost.transfer is None:
         return cost
-    transfer = replace(
-        cost.transfer,
-        descriptor_seconds=cost.transfer.descriptor_seconds * factor,
-        queue_interval_seconds=cost.transfer.queue_interval_seconds * factor,
-    )
+    transfer = cost.transfer.scaled(factor)
+    interval, generating = factor * transfer.queue_interval_seconds, factor * transfer.generating_seconds
+    transfer = replace(transfer, queue_interval_seconds=interval, generating_seconds=generating)
     return replace(cost, transfer=transfer)
 
 

@@ -68,8 +68,9 @@ function fillTables(profile) {
   table("light", [...words("unit"), number("achieved"), number("peak"), number("% of peak")],
     profile.light.map((row) => row.quantity === "busy" ? [row.unit, percent(row.percent), "busy all the time", percent(row.percent)]
       : [row.unit, scaled(row.achieved, row.quantity), scaled(row.peak, row.quantity), percent(row.percent)]));
-  table("idle", [...words("engine"), number("busy"), ...words("idle, by reason")],
+  table("idle", [...words("engine"), number("busy"), number("active"), ...words("idle, by reason")],
     Object.entries(profile.idle_seconds).map(([engine, reasons]) => [engine, time(profile.busy_seconds[engine] || 0),
+      time(profile.active_seconds[engine] || 0),
       Object.entries(reasons).map(([reason, seconds]) => `${reason} ${time(seconds)}`).join(", ")]));
   table("lines", [code("line"), ...words("instruction"), number("times"), number("time"), number("share")],
     profile.hot_lines.slice(0, 15).map((row) => [short(row.line), row.opcode, String(row.count), time(row.seconds), percent(row.percent)]));

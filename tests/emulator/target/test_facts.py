@@ -52,7 +52,7 @@ def test_low_and_high_projections() -> None:
 
 def test_projection_keeps_fixed_overheads_in_nanoseconds() -> None:
     _, central, high = projections
-    for name in ("vector_static_cycles", "scalar_static_cycles", "access_latency_cycles"):
+    for name in ("vector_static_cycles", "access_latency_cycles"):
         nanoseconds = [getattr(t, name) / t.vector_clock_hz for t in (central, high)]
         assert nanoseconds[0] == pytest.approx(nanoseconds[1])
     assert high.dma_start_latency_ns == 0.75 * central.dma_start_latency_ns

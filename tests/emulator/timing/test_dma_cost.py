@@ -57,21 +57,29 @@ def test_a_tile_moves_one_descriptor_per_partition() -> None:
     )
     # 8 partitions on each of the 16 DMA engines.
     assert transfer.descriptors_per_engine(0, TRN2) == dict.fromkeys(range(16), 8)
-    # 2 KiB at 23 B/ns and 81.3 % of the plateau.
-    assert transfer.descriptor_seconds == pytest.approx(2048 / (23e9 * 0.813))
+    # 2 KiB at 23 B/ns and 5 ns; each engine's part takes 90 ns more.
+    assert transfer.descriptor_seconds == pytest.approx(2048 / 23e9 + 5e-9)
+    assert transfer.overhead_seconds == pytest.approx(90e-9)
+    assert transfer.packet_seconds == pytest.approx(128 * (2048 / 23e9 + 5e-9))
+
+
+def test_trainium1_follows_the_curve_without_overheads() -> None:
+    transfer = copy(view((128, 512), region=HBM, strides=(8192, 1)), out((128, 512)), TRN1)
+    assert transfer.descriptor_seconds == pytest.approx(2048 / (17e9 * 0.813))
+    assert transfer.overhead_seconds == 0
 
 
 def test_a_column_wise_access_moves_element_by_element() -> None:
     transfer = copy(view((128, 512), region=HBM, strides=(1, 8192)), out((128, 512)))
     assert (transfer.descriptors, transfer.descriptor_bytes) == (512, 4)
-    assert transfer.descriptor_seconds == pytest.approx(35e-9)
+    assert transfer.descriptor_seconds == pytest.approx(16e-9)
 
 
 def test_few_partitions_use_few_engines() -> None:
     transfer = copy(view((4, 4096), "bfloat16", HBM), out((4, 4096), "bfloat16"))
     assert transfer.descriptors_per_engine(0, TRN2) == {0: 4}
     assert transfer.descriptors_per_engine(6, TRN2) == {0: 2, 1: 2}
-    # AWS DMA overview, example 1: 32 KiB through one engine in 1,416 ns (8 KiB rows, 98.3 % of 23 B/ns).
+    # AWS DMA overview, example 1: 32 KiB through one engine in 1,416 ns.
     assert 4 * transfer.descriptor_seconds == pytest.approx(1416e-9, rel=0.03)
 
 
@@ -110,10 +118,13 @@ def test_the_curve_passes_through_its_published_points_and_never_falls() -> None
 @pytest.mark.parametrize(("nbytes", "fraction"), DMA_EFFICIENCY_CURVE)
 def test_one_queue_of_full_tiles_follows_the_curve(target: Any, nbytes: int, fraction: float) -> None:
     # 8 descriptors on each of 16 engines take the engines' time or the queue's interval, whichever is longer.
-    seconds = max(8 * descriptor_seconds(nbytes, target), queue_interval_seconds(nbytes, target))
+    overhead = target.dma_transfer_overhead_ns * 1e-9
+    seconds = max(8 * descriptor_seconds(nbytes, target) + overhead, queue_interval_seconds(nbytes, target))
     reached = 128 * nbytes / seconds / target.dma_bytes_per_second_per_core
-    # From 1 KiB up the engines decide, below the queue; both follow the curve, so nothing but rounding is lost.
-    assert reached == pytest.approx(fraction, rel=1e-9)
+    # On v2 the engines follow the curve from 1 KiB up; later ones' packet times and the curve differ by 5 %. Below, it
+    # is the queue's interval, so nothing but rounding is lost.
+    exact = target is TRN1 or nbytes <= 1024
+    assert reached == pytest.approx(fraction, rel=1e-9 if exact else 0.055)
 
 
 @pytest.mark.parametrize(("region", "fraction"), [(HBM, 0.9), (SBUF, 0.5)])

@@ -99,7 +99,7 @@ def load_exp_store(x: Any) -> Any:
 
 def test_one_tile_kernel_adds_up_its_latencies() -> None:
     timeline = schedule(traced(load_exp_store, array((128, 1024))), "trn2")
-    rows = 8 * 4096 / (23e9 * 0.966)  # 8 rows of 4 KiB on each DMA engine, 96.6 % of 23 B/ns
+    rows = 8 * (4096 / 23e9 + 5e-9)  # 8 rows of 4 KiB on each DMA engine, at 23 B/ns and 5 ns each
     transfer = 1300e-9 + rows + 300e-9  # start, data, completion
     exp = 1.28e-6 + (1024 + 350) / 1.2e9  # table load, then an isolated activation
     expected = transfer + 35e-9 + exp + 35e-9 + transfer  # a semaphore between engines
@@ -137,7 +137,7 @@ def test_the_activation_table_is_loaded_when_the_function_changes(functions: str
 
     timeline = schedule(traced(kernel, array((128, 512))), "trn2")
     count = len(functions.split())
-    assert timeline.busy_seconds["scalar"] == pytest.approx(count * (512 + 60) / 1.2e9 + loads * 1.28e-6, rel=1e-6)
+    assert timeline.busy_seconds["scalar"] == pytest.approx(count * 512 / 1.2e9 + loads * 1.28e-6, rel=1e-6)
 
 
 def test_matmuls_on_different_row_tiles_run_side_by_side() -> None:
@@ -236,13 +236,15 @@ def test_the_range_spans_the_assumed_costs() -> None:
 
     timeline = schedule(traced(chain, array((128, 512))), "trn2")
     cycles = 10 * (8 * 512 + 50)
-    # The Vector Engine's static overhead is 50 cycles on v3, in a band of 25 to 100.
+    # The Vector Engine's static overhead is 50 cycles on v3, in a band of 25 to 100; a reciprocal may take 2 instead of
+    # 8 cycles per element.
     assert timeline.busy_seconds["vector"] == pytest.approx(cycles / 0.96e9, rel=1e-6)
-    assert timeline.range.low == pytest.approx((cycles - 10 * 25) / 0.96e9, rel=1e-6)
+    assert timeline.range.low == pytest.approx(10 * (2 * 512 + 25) / 0.96e9, rel=1e-6)
     slower = timeline.range.high - timeline.range.central
-    # The load's descriptors of 2 KiB are above the band of the DMA floor; eight of them take 1/0.9 of their time.
-    load_seconds = 8 * 2048 / (23e9 * 0.813)
-    assert slower == pytest.approx(10 * 50 / 0.96e9 + load_seconds * (1 / 0.9 - 1), abs=10e-12)  # ten roundings
+    # Eight descriptors of the load take 1/0.9 of their bytes' time and 0.6 ns more. The engine's 25 ns more for its
+    # part are inside the latency from the last byte on.
+    load_seconds = 8 * (2048 / 23e9 * (1 / 0.9 - 1) + 0.6e-9)
+    assert slower == pytest.approx(10 * 50 / 0.96e9 + load_seconds, abs=10e-12)  # ten roundings
 
 
 def test_the_search_for_cycles_goes_on_after_a_schedule_and_after_a_failed_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -258,20 +260,6 @@ def test_the_search_for_cycles_goes_on_after_a_schedule_and_after_a_failed_one(m
     with pytest.raises(ArithmeticError):
         schedule(program, "trn2")
     assert gc.isenabled()
-
-
-def test_the_range_takes_the_scalar_engine_at_its_fastest() -> None:
-    def squares(x: Any) -> Any:
-        tile, result = load(x), nl.ndarray(x.shape, dtype=x.dtype, buffer=nl.sbuf)
-        for _ in range(100):
-            nisa.activation(result, nl.square, tile)
-        return x
-
-    timeline = schedule(traced(squares, array((128, 512))), "trn2")
-    assert timeline.busy_seconds["scalar"] == pytest.approx(100 * (512 + 60) / 1.2e9, rel=1e-6)
-    assert timeline.range.low == pytest.approx(
-        100 * 512 / 1.2e9, rel=1e-6
-    )  # the start-up of an access: 0 to 120 cycles
 
 
 @pytest.mark.parametrize("kernel", [eight_matmuls, load_exp_store, ping_pong])

@@ -31,9 +31,10 @@ def results(kernel: Callable[..., Any], *arrays: Array, target: str = "trn1") ->
         partial(matmul_kernels.hoisted, declared=512),
         matmul_kernels.blocked_free,
         partial(matmul_kernels.blocked, tiles_m=2, tiles_n=2, tiles_k=2),
+        partial(matmul_kernels.blocked, tiles_m=1, tiles_n=1, tiles_k=2, spilled=1),
         partial(matmul_kernels.result_stationary, tiles_m=1, tiles_n=2, tiles_k=2),
     ],
-    ids=["tiled", "hoisted", "blocked_free", "blocked", "result_stationary"],
+    ids=["tiled", "hoisted", "blocked_free", "blocked", "blocked, spilled", "result_stationary"],
 )
 def test_matmul_tutorials(kernel: Any) -> None:
     lhs, rhs = drawn(512, 256), drawn(512, 1024, seed=1)
@@ -80,7 +81,7 @@ def test_rope() -> None:
 
 
 def test_batched_matmul() -> None:
-    lhs, rhs = drawn(2, 1024, 64), drawn(2, 64, 1024, seed=1)
+    lhs, rhs = drawn(2, 2048, 64), drawn(2, 64, 2048, seed=1)
     expected = lhs.astype(np.float64) @ rhs.astype(np.float64)
     assert np.abs(results(bench_kernels.batched_matmul, lhs, rhs) - expected).max() < 1e-3
 
@@ -89,6 +90,13 @@ def test_transposed_matmul_with_a_last_block_that_is_narrower() -> None:
     lhs, rhs = drawn(256, 1024), drawn(256, 1024 + 704, seed=1)
     expected = lhs.astype(np.float64).T @ rhs.astype(np.float64)
     assert np.abs(results(bench_kernels.transposed_matmul, lhs, rhs) - expected).max() < 1e-3
+
+
+@pytest.mark.parametrize(("shape", "tile"), [((256, 1), (128, 1)), ((8, 1), (1, 1)), ((128, 8), (128, 2))])
+def test_additions(shape: tuple[int, int], tile: tuple[int, int]) -> None:
+    left, right = drawn(*shape), drawn(*shape, seed=1)
+    kernel = partial(dma_kernels.addition, rows=tile[0], columns=tile[1])
+    assert (results(kernel, left, right) == left + right).all()
 
 
 def test_silu() -> None:

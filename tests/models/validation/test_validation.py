@@ -18,7 +18,7 @@ from trnlab.models.validation import library
 from trnlab.models.validation.cases import CASES, LEFT_OUT, MeasuredCase
 from trnlab.models.validation.fitted import FITTED, Responses
 from trnlab.models.validation.outcome import Comparison, Outcome, evaluate, program_of
-from trnlab.models.validation.statistics import ACTIVE_EXCEPTIONS, by_group, orders, summarise
+from trnlab.models.validation.statistics import by_group, orders, summarise
 
 BY_NAME = {case.name: case for case in CASES}
 LIBRARY_VARIABLE = "NKI_LIBRARY_DIR"
@@ -51,7 +51,8 @@ def test_cases_are_told_apart_and_say_where_they_come_from() -> None:
     for case in CASES:
         assert case.source, case.name
         assert case.milliseconds > 0, case.name
-        assert all(time <= case.milliseconds for time in case.active.values()), case.name
+        engines = {"dma packets": 16}  # of which the times are added up
+        assert all(time <= engines.get(name, 1) * case.milliseconds for name, time in case.active.items()), case.name
 
 
 def test_a_kernel_that_needs_more_memory_gets_it_and_the_target_says_so() -> None:
@@ -231,15 +232,14 @@ def test_published_measurements_are_met_as_closely_as_stated(published: list[Out
     assert abs(found.worst[1]) <= 0.30
     assert abs(found.worst_active[1]) <= 0.15
     assert [order for order in found.orders if not order.agrees] == []
-    assert {f"{row.case.name} {engine}" for row in published for engine in row.active} >= ACTIVE_EXCEPTIONS.keys()
 
 
 @pytest.mark.slow
 def test_published_bytes_and_readings(published: list[Outcome]) -> None:
     rows = {row.case.name: row for row in published}
     for name, row in rows.items():
-        if row.hbm_bytes is not None:  # T2-7's are a guess about what the compiler did
-            assert abs(row.hbm_bytes.error) <= (0.05 if name == "T2-7" else 0.01), name
+        if row.hbm_bytes is not None:
+            assert abs(row.hbm_bytes.error) <= 0.01, name
     # Read off figures to about 20 ns at either end of five bars.
     for name in ("DMA ex1", "DMA ex2", "T4-2"):
         assert abs(rows[name].error) <= 0.1, name

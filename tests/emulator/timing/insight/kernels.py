@@ -25,9 +25,9 @@ def timed(kernel: Any, *arrays: jax.ShapeDtypeStruct, target: str = "trn2", **op
     return schedule(trace(kernel, *arrays, target=target, **options), target)
 
 
-def load(source: Any) -> Any:
+def load(source: Any, **how: Any) -> Any:
     tile = nl.ndarray(source.shape, dtype=source.dtype, buffer=nl.sbuf)
-    nisa.dma_copy(dst=tile, src=source)
+    nisa.dma_copy(dst=tile, src=source, **how)
     return tile
 
 
