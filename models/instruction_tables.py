@@ -85,11 +85,11 @@ def _limits(page: InstructionPage) -> Table:
 
 
 def _numbers(numbers: Iterable[Number], targets: Sequence[str]) -> Table:
-    """A row for each number, a column for each target; a value that nobody published says so."""
+    """A row for each number, a column for each target; a value that nobody published says so, one without is empty."""
     table = _table("number", *targets)
     for name, found in _by_name(numbers).items():
         values = {number.target: _value(number) for number in found}
-        _row(table, f"{name} ({found[0].unit})", *(values[target] for target in targets))
+        _row(table, f"{name} ({found[0].unit})", *(values.get(target, "") for target in targets))
     return table
 
 
