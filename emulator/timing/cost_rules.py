@@ -13,7 +13,16 @@ from typing import Any, Final
 
 from trnlab.emulator.isa.registry import Call
 from trnlab.emulator.target import Engine, Generation
-from trnlab.emulator.target.facts import ACTIVE_TIMES, DMA_GUIDE, DMA_OVERVIEW, GUIDES, ISA, ISA_COSTS, PACKET_TIMES
+from trnlab.emulator.target.facts import (
+    ACTIVE_TIMES,
+    DMA_GUIDE,
+    DMA_OVERVIEW,
+    GUIDES,
+    ISA,
+    ISA_COSTS,
+    PACKET_TIMES,
+    SMALL_TRANSFERS,
+)
 from trnlab.emulator.timing import dma_cost, matmul_cost
 from trnlab.emulator.timing.cost_rules_dma_compute import DMA_COMPUTE
 from trnlab.emulator.timing.cost_rules_random_numbers import RANDOM_NUMBERS
@@ -165,6 +174,7 @@ _VECTOR: Final[dict[str, CostRule]] = {
         on(Engine.VECTOR, _reciprocal),
         operations("dst", extra=1),
         f"{ISA_COSTS}; v2: {ACTIVE_TIMES}",
+        documented=(_V3,),
     ),
     "exponential": rule(
         "max(64, N dst / 4) + 64 when reduce_res is read out",
@@ -210,11 +220,11 @@ _SCALAR_AND_GPSIMD: Final[dict[str, CostRule]] = {
 
 _MOVES: Final[dict[str, CostRule]] = {
     "dma_copy": rule(
-        "descriptors x max(35 ns, bytes / (rate x max(0.42, curve))) on each DMA engine; v3: descriptors x max(16 ns, "
-        "bytes / rate + 5 ns) + 90 ns",
+        "descriptors x max(35 ns, bytes / (rate x max(0.42, curve))) on each DMA engine; v3: x max(16 ns, bytes / rate "
+        "+ 5 ns), + 90 ns, and 485 ns + 0.9 ns x descriptors to make them",
         dma_cost.price_copy,
         no_work,
-        f"{DMA_GUIDE}; {DMA_OVERVIEW}; v3: {PACKET_TIMES}",
+        f"{DMA_GUIDE}; {DMA_OVERVIEW}; v3: {PACKET_TIMES}; {SMALL_TRANSFERS}",
         kind="move",
         documented=_ALL,
     ),

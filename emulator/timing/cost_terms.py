@@ -85,7 +85,7 @@ class Transfer:
     partitions: partitions of that operand; 1 when spread
     descriptors: in each partition
     descriptor_bytes, descriptor_seconds: size of one descriptor, and the time one DMA engine takes for it
-    overhead_seconds: what each DMA engine spends on its part of the transfer beyond the descriptors
+    overhead_seconds: what the DMA engines with most of the descriptors spend beyond them, others in proportion
     queue_interval_seconds: shortest time between the starts of two such transfers on one queue
     generation: how its descriptors are made: "none" (before the run), "hardware", "hardware sync", "hardware scalar",
                 "software", or as the "compiler" has it by default

@@ -1,12 +1,12 @@
 """DMA transfers: from access patterns to descriptors, and from descriptors to time.
 
-Two rules that together follow the published throughput curve (`DMA_EFFICIENCY_CURVE`), exactly on v2 and within 5 % on
-later generations, and hold beside other queues:
+Two rules that together follow the published throughput curve (`DMA_EFFICIENCY_CURVE`), exactly on v2 and within 6 % on
+v3 and v4, and hold beside other queues:
 
-1. One DMA engine spends max(m, b / (rate * max(floor, curve(b))) + d) on a descriptor of b contiguous bytes, and t more
-   on its part of a transfer. v2: m = 35 ns, floor 0.42, d = t = 0; 0.42 is the curve at 1 KiB: below, the curve shows
-   one stream of small transfers on one queue, not an engine's limit. v3: floor 1, m = 16, d = 5, t = 90 ns; published
-   profiles print the time of all descriptors, and the curve's loss is not there but between transfers.
+1. One DMA engine spends max(m, b / (rate * max(floor, curve(b))) + d) on a descriptor of b contiguous bytes, and up to
+   t more on its part of a transfer. v2: m = 35 ns, floor 0.42, d = t = 0; 0.42 is the curve at 1 KiB: below, the curve
+   shows one stream of small transfers on one queue, not an engine's limit. v3: floor 1, m = 16, d = 5, t = 90 ns;
+   published profiles print the time of all descriptors, and the curve's loss is not there but between transfers.
 2. Transfers of one queue start no closer than 128 descriptors take by the curve itself, all engines together, of at
    most 1 KiB each. Where the curve is below 0.42 this is the longer time; above, the engines' own time takes over.
 
@@ -141,6 +141,7 @@ def price_transpose(call: Call) -> Price:
     All engines work on one tile together, so neither the length of its rows nor its partitions matter; the rates hold
     for tiles of 128 result partitions by 16 elements, and others take the time of the tile they fill (assumed). They
     are published for 2-byte elements; other sizes are assumed to reach them too. (AWS Trainium2 guide, DMA transpose.)
+    What a copy takes for each transfer comes on top; descriptors made before the run are assumed.
     """
     target, source = call.target, call["src"]
     from_hbm = source.region in HBM_REGIONS
@@ -158,6 +159,7 @@ def price_transpose(call: Call) -> Price:
         descriptors=rows,
         descriptor_bytes=row * itemsize,
         descriptor_seconds=filled * row * itemsize / (target.dma_bytes_per_second_per_engine * factor),
+        overhead_seconds=target.dma_transfer_overhead_ns * 1e-9,
         queue_interval_seconds=queue_interval_seconds(row * itemsize, target),
         generation=generation,
         generating_seconds=_generating_seconds(generation, rows, target),

@@ -130,6 +130,7 @@ def _transfer(cost: Cost, partition: int, queue: int, target: Target, hbm_rate: 
     engines: dict[int, int] = {}
     for engine, count in counts.items():
         engines[count] = engines.get(count, 0) | 1 << engine
+    # Whole turns, so that loops come back to the same picosecond: engines with fewer descriptors have less of the rest.
     turn = max(1, picoseconds(transfer.descriptor_seconds + transfer.overhead_seconds / max(counts.values())))
     hbm = picoseconds(cost.work.hbm_bytes / hbm_rate)
     return PlannedTransfer(

@@ -27,7 +27,7 @@ from trnlab.emulator.memory import MemoryRegion
 from trnlab.emulator.program import IndexArray, Program
 from trnlab.emulator.target import Engine, Feature, Target
 from trnlab.emulator.timing.cost import Cost
-from trnlab.emulator.timing.dma_plan import PlannedTransfer, picoseconds, plan_transfers
+from trnlab.emulator.timing.dma_plan import GENERATORS, PlannedTransfer, picoseconds, plan_transfers
 from trnlab.emulator.timing.ports import Ports, ports_of
 from trnlab.emulator.timing.rotation import rotate, uses_of
 from trnlab.emulator.timing.takeover import Links, links_of
@@ -105,9 +105,10 @@ class Plan:
         return len(self.engine)
 
     def busiest_picoseconds(self) -> int:
-        """Work of the busiest engine, DMA engine or HBM, if it never waited: no schedule is shorter."""
+        """Work of the busiest engine, DMA engine, generator or HBM, if it never waited: no schedule is shorter."""
         memory = sum(transfer.hbm for transfer in self.transfers.values())
-        return int(max(self.engine_work().max(initial=0), self.dma_work().max(initial=0), memory))
+        generators = self.generator_work().max(initial=0)
+        return int(max(self.engine_work().max(initial=0), self.dma_work().max(initial=0), generators, memory))
 
     def engine_work(self) -> FloatArray:
         """Picoseconds of occupancy by engine if none ever waited, at their full clock."""
@@ -117,6 +118,14 @@ class Plan:
         work = np.bincount(self.engine, weights=self.duration * share, minlength=len(ENGINES)).astype(np.float64)
         work[GPSIMD_ENGINE] += sum(transfer.generating for transfer in self.transfers.values() if transfer.written)
         return work
+
+    def generator_work(self) -> IndexArray:
+        """Picoseconds that each generator makes descriptors that no other can make."""
+        made = np.zeros(len(GENERATORS), np.int64)
+        for transfer in self.transfers.values():
+            if len(transfer.generators) == 1:
+                made[transfer.generators[0]] += transfer.generating
+        return made
 
     def dma_work(self) -> IndexArray:
         """Picoseconds that each DMA engine carries data, whatever the order."""

@@ -15,7 +15,7 @@ from heapq import heappop, heappush
 import numpy as np
 
 from trnlab.emulator.timing.dma_plan import picoseconds
-from trnlab.emulator.timing.dma_service import DmaEngines, queues_of
+from trnlab.emulator.timing.dma_service import DmaEngines, Queue, queues_of
 from trnlab.emulator.timing.played import Played, Writing, spans_of
 from trnlab.emulator.timing.ports import FIRST_BANK
 from trnlab.emulator.timing.schedule_plan import DMA_ENGINE, GPSIMD_ENGINE, TENSOR_ENGINE, Plan, Wait
@@ -51,6 +51,9 @@ class Simulation:
         self.port_free, self.port_last = [0] * ports, [-1] * ports
         self.throttle = Throttle(plan.target, plan.lane_count[TENSOR_ENGINE])
         self.dma = DmaEngines(plan.target)
+        # Queues whose next transfer waits for one of the generators.
+        self.waiting: dict[tuple[int, ...], list[int]] = {}
+        self.generators_due = NEVER
         self._line_up(window)
         period = find_period(plan) if skip else None
         self.watch = None if period is None else Watch(self, period)
@@ -82,7 +85,7 @@ class Simulation:
                 if actor < DMA_ENGINE:
                     self._issue(now, actor)
                 else:
-                    self._dispatch(now, self._longest_waiting(now, actor) - DMA_ENGINE)
+                    self._at_queue(now, actor - DMA_ENGINE)
             if self.watch is not None and not self.watch.done:
                 self.watch.advance(now)
         return self._played()
@@ -211,38 +214,67 @@ class Simulation:
         self.wait[step], self.cause[step] = Wait.DESCRIPTORS, step
         self._offer_transfer(step)
 
-    def _longest_waiting(self, now: int, actor: int) -> int:
-        """Of the queues that could be served now, the one that offered its transfer first: generators serve in turn."""
-        rivals = [actor]
-        while self.events and self.events[0][0] == now and self.events[0][1] >= DMA_ENGINE:
-            rivals.append(heappop(self.events)[1])
-        if len(rivals) > 1:
-            queues = self.queues
-            rivals.sort(key=lambda rival: (queues[rival - DMA_ENGINE].since, queues[rival - DMA_ENGINE].next))
-            for rival in rivals[1:]:
-                heappush(self.events, (now, rival))
-        return rivals[0]
+    def _at_queue(self, now: int, number: int) -> None:
+        """A queue's turn, or that of the generators, which have the number after the last queue's."""
+        if number < len(self.queues):
+            self._dispatch(now, number)
+        elif now == self.generators_due:
+            self._generate(now)
 
     def _dispatch(self, now: int, number: int) -> None:
-        """Hand the queue's oldest transfer to the DMA engines."""
-        queue, dma = self.queues[number], self.dma
+        """Hand the queue's oldest transfer to the DMA engines, or let it wait for a generator of descriptors."""
+        queue = self.queues[number]
+        if self.plan.transfers[queue.next].generators:
+            self.waiting.setdefault(self.plan.transfers[queue.next].generators, []).append(number)
+            self._generate(now)
+        else:
+            self._carry(now, queue, queue.last)
+
+    def _generate(self, now: int) -> None:
+        """Serve the queues that wait for a generator which is free, in the order in which they came."""
+        self.generators_due = NEVER
+        while True:
+            ready = {choice: self._generator_ready(choice) for choice, numbers in self.waiting.items() if numbers}
+            served = [number for choice, when in ready.items() if when <= now for number in self.waiting[choice]]
+            if not served:
+                break
+            first = min(served, key=self._arrival)
+            queue = self.queues[first]
+            choice = self.plan.transfers[queue.next].generators
+            self.waiting[choice].remove(first)
+            held = ready[choice] == now and queue.since < now
+            self._carry(now, queue, self._generated_before(queue, now) if held else queue.last)
+        if ready:
+            self._wake(min(ready.values()))
+
+    def _arrival(self, number: int) -> tuple[int, int]:
+        queue = self.queues[number]
+        return queue.since, queue.next
+
+    def _generator_ready(self, generators: tuple[int, ...]) -> int:
+        """When one of the generators can serve a transfer."""
+        return min(map(self.dma.generator_ready, generators))
+
+    def _wake(self, when: int) -> None:
+        if when < self.generators_due:
+            self.generators_due = when
+            heappush(self.events, (when, DMA_ENGINE + len(self.queues)))
+
+    def _generated_before(self, queue: Queue, now: int) -> int:
+        """The transfer that held the generator; the queue's last if that has not begun: causes lead back in time."""
+        last = self.dma.generator_last[self.dma.generator_of(self.plan.transfers[queue.next])]
+        flight = next((flight for flight in self.dma.flights if flight.step == last), None)
+        return last if flight is None or flight.seniority < (now, queue.next) else queue.last
+
+    def _carry(self, now: int, queue: Queue, cause: int) -> None:
+        """The queue's oldest transfer is on its way; cause: what it waited for last, if it waited."""
         step = queue.next
-        transfer = self.plan.transfers[step]
-        cause = queue.last
-        if transfer.generators:
-            generator = dma.generator_of(transfer)
-            when = dma.generator_ready(generator)
-            if when > now:
-                heappush(self.events, (when, DMA_ENGINE + number))
-                return
-            if when == now and queue.free < now:
-                cause = dma.generator_last[generator]
-        if now > self.ready[step] + dma.latency:
+        if now > self.ready[step] + self.dma.latency:
             self.wait[step], self.cause[step] = Wait.DMA, cause
         queue.head += 1
         queue.last, queue.begun, queue.since = step, False, NEVER
         self.high = max(self.high, step)
-        flight = dma.carry(now, step, transfer)
+        flight = self.dma.carry(now, step, self.plan.transfers[step])
         if flight.start == now:
             self._begun(flight)
 

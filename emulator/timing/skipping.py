@@ -119,7 +119,10 @@ class Watch:
             numbers.extend(map(self._relative, station.last))
         for queue in simulation.queues:
             numbers.extend((*_after([queue.free], now), self._relative(queue.last), queue.begun))
-            numbers.append(NEVER if queue.since == NEVER else queue.since - now)
+            numbers.append(_relative_time(queue.since, now))
+        for generators, waiting in sorted(simulation.waiting.items()):
+            numbers.extend((*generators, len(waiting), *waiting))
+        numbers.append(_relative_time(simulation.generators_due, now))
         numbers.extend(_after(simulation.port_free, now))
         numbers.extend(map(self._relative, simulation.port_last))
         numbers.extend((*simulation.dma.state(now, self._relative), *simulation.throttle.state(now)))
@@ -176,6 +179,7 @@ class Watch:
                 queue.head = bisect_left(queue.order, queue.next + steps)
         for station in simulation.stations:
             self._shift_station(station, steps, time)
+        simulation.generators_due = later(simulation.generators_due, time)
         simulation.port_free = [when + time for when in simulation.port_free]
         simulation.port_last = [self._twin(last, steps) for last in simulation.port_last]
         simulation.dma.shift(time, lambda step: self._twin(step, steps))
@@ -240,6 +244,10 @@ class Watch:
 
     def _waits(self, step: int) -> bool:
         return self.simulation.pending[step] > 0
+
+
+def _relative_time(when: int, now: int) -> int:
+    return NEVER if when == NEVER else when - now
 
 
 def _after(times: list[int], now: int) -> tuple[int, ...]:

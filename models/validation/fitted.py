@@ -58,10 +58,9 @@ FITTED: Final[tuple[FittedConstant, ...]] = (
     ),
     FittedConstant(
         name="vector_static_cycles",
-        grid=_STATIC_CYCLES,
+        grid=(25.0, 50.0, 75.0, 100.0),
         generations=(3,),
-        basis="AWS guides say about 100; the active time of T2-7 gives 46, and QL's 14 rows of attention are 6.5 % off "
-        "with 40, 7.2 % with 60, 8.9 % with 100.",
+        basis="AWS guides say about 100; the active time of T2-7 gives 46. QL's rows would have less rather than more.",
     ),
     FittedConstant(
         name="dma_sustained_efficiency_floor",
@@ -94,6 +93,12 @@ FITTED: Final[tuple[FittedConstant, ...]] = (
         basis="T2-4 takes 604 ns a transfer; VA-1 486 for one row, VA-2 and VA-3 613 and 587 for 128",
     ),
     FittedConstant(
+        name="dma_dynamic_descriptor_ns",
+        grid=(0.7, 0.9, 1.0),
+        generations=(3,),
+        basis="the same rows; a cycle of GpSimd is 0.7 ns",
+    ),
+    FittedConstant(
         name="execution_overhead_seconds",
         grid=_OVERHEADS,
         generations=(2,),
@@ -103,8 +108,7 @@ FITTED: Final[tuple[FittedConstant, ...]] = (
         name="execution_overhead_seconds",
         grid=_OVERHEADS,
         generations=(3,),
-        basis="with 0, 10, 20, 40 µs QL's 14 rows of attention are 6.6, 6.8, 7.1, 8.7 % off, its 5 of quantisation "
-        "11, 8, 17, 38 %.",
+        basis="VA-4, less its DMA and Vector time; QL's 5 rows of quantisation agree.",
     ),
 )
 """Every constant fitted to rows' times. `vector_reciprocal_cycles_per_element` of v2 follows active times alone."""

@@ -14,7 +14,7 @@ import numpy as np
 
 from trnlab.emulator.memory import HBM_REGIONS
 from trnlab.emulator.target import Engine, Fact
-from trnlab.emulator.target.facts import DGE_GUIDE
+from trnlab.emulator.target.facts import DGE_GUIDE, OPTIMIZATION_TUTORIAL, SMALL_TRANSFERS
 from trnlab.emulator.timing.cost import Cost
 from trnlab.emulator.timing.dma_cost import descriptor_seconds
 from trnlab.emulator.timing.insight.signatures import source_lines
@@ -151,9 +151,9 @@ _RULES: Final = (
     ),
     _Rule(
         name="descriptor-generation",
-        found="{share:.0%} of the DMA time goes into transfers whose descriptors one generator makes, 0.6 us for each",
+        found="{share:.0%} of the DMA time goes into transfers whose descriptors one generator makes, each in its turn",
         remedy="move more in one dma_copy, or ask for dge_mode.none, or for hwdge by two engines in turn",
-        source=DGE_GUIDE,
+        source=f"{DGE_GUIDE}; {OPTIMIZATION_TUTORIAL}; {SMALL_TRANSFERS}",
         applies=_waits_for_descriptors,
         price=_with_descriptors,
     ),
@@ -313,7 +313,8 @@ def _ends(timeline: Timeline) -> float:
     """What no buffering hides: the latencies of the first load and of the last store, where there are any."""
     target, used = timeline.target, [cost.work for cost in timeline.costs if cost.transfer is not None]
     ends = any(work.hbm_read_bytes for work in used) + any(work.hbm_write_bytes for work in used)
-    return ends * 1e-9 * (target.dma_start_latency_ns + target.dma_completion_latency_ns)
+    completion = target.dma_completion_latency_ns - target.dma_transfer_overhead_ns  # the rest is the engines' time
+    return ends * 1e-9 * (target.dma_start_latency_ns + max(0.0, completion))
 
 
 def _zero(fact: Fact) -> Fact:

@@ -222,7 +222,8 @@ def test_what_is_printed_is_not_called_assumed(row: Published) -> None:
     target = "trn2" if row.opcode == "range_select" else row.generations[0]
     attributes = {"op0": None, "op1": None, "op": None} | row.attributes
     cost = cost_of(Call(row.opcode, row.operands(512), attributes, get_target(target), row.engine))
-    assert cost.assumed == (row.opcode == "tensor_copy" and row.engine is GPSIMD)
+    derived = row.opcode == "reciprocal" and target == "trn1"  # from counters that the printed formula contradicts
+    assert cost.assumed == (derived or (row.opcode == "tensor_copy" and row.engine is GPSIMD))
     assert (cost.band == (1.0, 1.0)) == (not cost.assumed)
 
 
