@@ -51,8 +51,8 @@ class Simulation:
         self.port_free, self.port_last = [0] * ports, [-1] * ports
         self.throttle = Throttle(plan.target, plan.lane_count[TENSOR_ENGINE])
         self.dma = DmaEngines(plan.target)
-        # Queues whose next transfer waits for one of the generators.
-        self.waiting: dict[tuple[int, ...], list[int]] = {}
+        # Queues whose next transfer waits for one of the generators: since when, which transfer, the queue's number.
+        self.waiting: dict[tuple[int, ...], list[tuple[int, int, int]]] = {}
         self.generators_due = NEVER
         self._line_up(window)
         period = find_period(plan) if skip else None
@@ -225,7 +225,8 @@ class Simulation:
         """Hand the queue's oldest transfer to the DMA engines, or let it wait for a generator of descriptors."""
         queue = self.queues[number]
         if self.plan.transfers[queue.next].generators:
-            self.waiting.setdefault(self.plan.transfers[queue.next].generators, []).append(number)
+            choice = self.plan.transfers[queue.next].generators
+            heappush(self.waiting.setdefault(choice, []), (queue.since, queue.next, number))
             self._generate(now)
         else:
             self._carry(now, queue, queue.last)
@@ -234,22 +235,17 @@ class Simulation:
         """Serve the queues that wait for a generator which is free, in the order in which they came."""
         self.generators_due = NEVER
         while True:
-            ready = {choice: self._generator_ready(choice) for choice, numbers in self.waiting.items() if numbers}
-            served = [number for choice, when in ready.items() if when <= now for number in self.waiting[choice]]
+            ready = {choice: self._generator_ready(choice) for choice, queues in self.waiting.items() if queues}
+            served = [choice for choice, when in ready.items() if when <= now]
             if not served:
                 break
-            first = min(served, key=self._arrival)
-            queue = self.queues[first]
-            choice = self.plan.transfers[queue.next].generators
-            self.waiting[choice].remove(first)
-            held = ready[choice] == now and queue.since < now
+            choice = min(served, key=lambda choice: self.waiting[choice][0])
+            since, _, number = heappop(self.waiting[choice])
+            queue = self.queues[number]
+            held = ready[choice] == now and since < now
             self._carry(now, queue, self._generated_before(queue, now) if held else queue.last)
         if ready:
             self._wake(min(ready.values()))
-
-    def _arrival(self, number: int) -> tuple[int, int]:
-        queue = self.queues[number]
-        return queue.since, queue.next
 
     def _generator_ready(self, generators: tuple[int, ...]) -> int:
         """When one of the generators can serve a transfer."""

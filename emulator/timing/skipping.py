@@ -121,7 +121,7 @@ class Watch:
             numbers.extend((*_after([queue.free], now), self._relative(queue.last), queue.begun))
             numbers.append(_relative_time(queue.since, now))
         for generators, waiting in sorted(simulation.waiting.items()):
-            numbers.extend((*generators, len(waiting), *waiting))
+            numbers.extend((*generators, len(waiting), *(number for *_, number in sorted(waiting))))
         numbers.append(_relative_time(simulation.generators_due, now))
         numbers.extend(_after(simulation.port_free, now))
         numbers.extend(map(self._relative, simulation.port_last))
@@ -179,6 +179,9 @@ class Watch:
                 queue.head = bisect_left(queue.order, queue.next + steps)
         for station in simulation.stations:
             self._shift_station(station, steps, time)
+        for waiting in simulation.waiting.values():
+            queues = [(number, simulation.queues[number]) for *_, number in waiting]
+            waiting[:] = sorted((queue.since, queue.next, number) for number, queue in queues)
         simulation.generators_due = later(simulation.generators_due, time)
         simulation.port_free = [when + time for when in simulation.port_free]
         simulation.port_last = [self._twin(last, steps) for last in simulation.port_last]

@@ -150,4 +150,5 @@ def timeline_cases(sizes: Sizes) -> list[Case]:
         timeline_case(f"{count:,} flat instructions, one repeated", small_tiles(count), 3.0, flat=True),
         timeline_case(f"{count:,} flat instructions in random order", unfoldable_launch(count), 3.0, flat=True),
         timeline_case(f"{count:,} flat instructions, random transfers", transfers_launch(count), 3.0, flat=True),
+        timeline_case(f"{count:,} flat, random transfers of 16 queues", transfers_launch(count, 15), 3.0, flat=True),
     ]

@@ -133,10 +133,10 @@ def unfoldable_launch(count: int) -> Launch:
     return launch(stress_kernels.unfoldable, x, count=count, seed=SEED)
 
 
-def transfers_launch(count: int) -> Launch:
+def transfers_launch(count: int, results: int = 1) -> Launch:
     """Two transfers in three instructions, of random widths."""
     x = normal(128, stress_kernels.TRANSFER_COLUMNS, dtype=np.float32)
-    return launch(stress_kernels.random_transfers, x, count=count, seed=SEED)
+    return launch(stress_kernels.random_transfers, x, count=count, seed=SEED, results=results)
 
 
 def launch(kernel: Kernel, *arrays: Array, **options: Any) -> Launch:

@@ -85,17 +85,18 @@ TRANSFER_COLUMNS, TRANSFER_WIDTHS = 8192, (128, 160, 192, 224)
 
 
 @nki.jit
-def random_transfers(x: Any, count: int, seed: int) -> Any:
+def random_transfers(x: Any, count: int, seed: int, results: int = 1) -> Any:
     """exp of `count` // 3 stretches of columns of x, of random widths: a load, an activation and a store each.
 
-    x: [128, 8192] float32. Columns that no stretch reaches are not written.
+    x: [128, 8192] float32. Columns that no stretch reaches are not written. Stores go to `results` tensors, each by a
+    queue of its own; the first is returned.
     """
     draw = random.Random(seed)
-    result = nl.ndarray(x.shape, dtype=x.dtype, buffer=nl.shared_hbm)
+    tensors = [nl.ndarray(x.shape, dtype=x.dtype, buffer=nl.shared_hbm) for _ in range(results)]
     for number in range(count // 3):
         width, first = draw.choice(TRANSFER_WIDTHS), 16 * number % (TRANSFER_COLUMNS // 2)
         tile = nl.ndarray((nl.tile_size.pmax, width), dtype=x.dtype, buffer=nl.sbuf)
         nisa.dma_copy(dst=tile, src=x[:, first : first + width])
         nisa.activation(dst=tile, op=nl.exp, data=tile)
-        nisa.dma_copy(dst=result[:, first : first + width], src=tile)
-    return result
+        nisa.dma_copy(dst=tensors[number % results][:, first : first + width], src=tile)
+    return tensors[0]

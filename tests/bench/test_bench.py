@@ -62,7 +62,7 @@ def test_sections_of_every_kind_have_cases() -> None:
         "tracing": 3,
         "fold": len(SMALL.fold) + 1,
         "reference": 1 + len(SMALL.reference_counts) + 2 + 1,
-        "timeline": 1 + 3,  # folded; flat: repeated, random, transfers
+        "timeline": 1 + 4,  # folded; flat: repeated, random, transfers, of many queues
         "memory": 7 + 1,
         "quantize": 3 * 2 * 2 + 1,  # formats, directions, peers; the matmul
     }
