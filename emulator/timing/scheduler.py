@@ -224,12 +224,16 @@ class Simulation:
     def _dispatch(self, now: int, number: int) -> None:
         """Hand the queue's oldest transfer to the DMA engines, or let it wait for a generator of descriptors."""
         queue = self.queues[number]
-        if self.plan.transfers[queue.next].generators:
-            choice = self.plan.transfers[queue.next].generators
-            heappush(self.waiting.setdefault(choice, []), (queue.since, queue.next, number))
+        choice = self.plan.transfers[queue.next].generators
+        if not choice:
+            self._carry(now, queue, queue.last)
+            return
+        heappush(self.waiting.setdefault(choice, []), (queue.since, queue.next, number))
+        when = self._generator_ready(choice)
+        if when <= now:
             self._generate(now)
         else:
-            self._carry(now, queue, queue.last)
+            self._wake(when)
 
     def _generate(self, now: int) -> None:
         """Serve the queues that wait for a generator which is free, in the order in which they came."""
